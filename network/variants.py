@@ -1,0 +1,117 @@
+"""Variants: a layer under an approximation, as kernels with their parameters.
+
+Imports neither tvm nor ray. A kernel's time depends on its specification and tile, not on its weights:
+two layers (or two networks) with the same kernel share one measurement.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from network.isa import Isa
+from network.layers import DType, Shape
+
+Fill = Literal["random", "range", "zeros"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An argument of a compiled kernel and how to fill it before timing."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    fill: Fill = "random"
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a kernel asks of a device; the cost model's features come from here."""
+
+    macs: int
+    """Multiply-accumulates."""
+    elementwise: int
+    """Operations outside the multiply-accumulates."""
+    input_bytes: int
+    output_bytes: int
+    parameter_bytes: int
+    workspace_bytes: int
+    """Buffers that live only during the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel(ABC):
+    """What is compiled and timed: an operator with shapes and element types.
+
+    Subclasses are frozen dataclasses, one file each in ``network.kernels``; a compiled kernel is a function
+    ``(input, *parameters, output)`` whose activations have the shape ``(height, width * channels)``.
+    """
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """Canonical readable content key, without the tile, usable in file names after hashing."""
+
+    @property
+    @abstractmethod
+    def output_shape(self) -> Shape: ...
+
+    @property
+    @abstractmethod
+    def output_dtype(self) -> DType: ...
+
+    @abstractmethod
+    def tiles(self, isa: Isa) -> tuple[tuple[int, ...], ...]:
+        """Schedule choices worth measuring, the most promising first; never empty."""
+
+    @abstractmethod
+    def arguments(self, isa: Isa) -> tuple[TensorSpec, ...]:
+        """Input, packed parameters, output."""
+
+    @abstractmethod
+    def work(self, isa: Isa) -> Work: ...
+
+    @abstractmethod
+    def pack(self, isa: Isa, parameters: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        """Parameters in the order and layout that ``arguments`` states, between input and output."""
+
+    @abstractmethod
+    def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:
+        """The scheduled ``tvm.tirx.PrimFunc``; only here is tvm imported."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One kernel of a variant with its (not yet packed) parameters by name."""
+
+    kernel: Kernel
+    parameters: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variant:
+    """A layer under an approximation, reading and writing given element types.
+
+    No steps means that the output is the input, reinterpreted (a layout change that moves no byte).
+    """
+
+    layer: str
+    approximation: str
+    input_dtype: DType
+    output_dtype: DType
+    steps: tuple[Step, ...]
+
+    @property
+    def key(self) -> str:
+        """``approximation input>output``, unique within its layer."""
+        short = {"float32": "f32", "uint8": "u8"}
+        return f"{self.approximation} {short[self.input_dtype]}>{short[self.output_dtype]}"
