@@ -1,0 +1,147 @@
+"""What was measured: frozen facts, with all raw repeats and the conditions they were taken under.
+
+A failure is a value: a measurement without seconds that says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+
+import numpy as np
+
+from cost_model.errors import CostModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One kernel, timed alone on one device of a class."""
+
+    kernel: str
+    """Content key, with the tile."""
+    device_class: str
+    target: str
+    versions: str
+    """What the result depends on besides its content; another version never answers for this one."""
+    device: str
+    """``CLASS.UNIT``."""
+    number: int
+    """Calls that one repeat averages over."""
+    seconds: tuple[float, ...]
+    """Per call, every raw repeat in the order taken; empty if it failed."""
+    converged: bool
+    conditions: Mapping[str, float | str] = field(default_factory=dict)
+    failure: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_seconds(self.seconds, f"measurement of {self.kernel} on {self.device}")
+        if not self.seconds and self.failure is None:
+            raise CostModelError(
+                f"measurement of {self.kernel} on {self.device} has neither seconds nor a failure; "
+                "record the reason as its failure"
+            )
+
+    @property
+    def median_s(self) -> float:
+        """Median of the raw repeats; raises ``CostModelError`` for a failure."""
+        return self.quantile(0.5)
+
+    def quantile(self, p: float) -> float:
+        """The smallest repeat that at least a share ``p`` of the repeats does not exceed, in seconds.
+
+        The median of an even number is the mean of the middle two. Raises ``CostModelError`` for a failure.
+        """
+        if not self.seconds:
+            raise CostModelError(
+                f"{self.kernel} failed on {self.device}: {self.failure}; look at `failure` before the seconds"
+            )
+        return quantile_s(self.seconds, p)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a configuration answers the samples, compared with the exact network."""
+
+    network: str
+    """SHA-256 of the ONNX file."""
+    samples: str
+    """SHA-256 of the samples with their labels."""
+    configuration: str
+    """Content key, see ``configuration_key``."""
+    versions: str
+    count: int
+    correct: int
+    divergence: float
+    """Mean Kullback-Leibler divergence of the softmax from the exact network's, in nats."""
+    confidences: tuple[float, ...] = ()
+    """Largest softmax probability of every sample in order, where it was kept."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.correct <= self.count or self.count == 0 or not isfinite(self.divergence):
+            raise CostModelError(
+                f"evaluation of {self.configuration}: {self.correct} correct of {self.count} samples at "
+                f"divergence {self.divergence} is impossible; look for NaN in the network's output"
+            )
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples answered correctly, 0 to 1."""
+        return self.correct / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRun:
+    """A whole configuration, run end to end on one device."""
+
+    configuration: str
+    network: str
+    device_class: str
+    target: str
+    versions: str
+    device: str
+    seconds: tuple[float, ...]
+    """Per inference, every raw repeat in the order taken."""
+    exact_seconds: tuple[float, ...]
+    """The same of the exact configuration, interleaved in the same session; may be empty."""
+    peak_bytes: int
+    exact_peak_bytes: int
+    library_bytes: int
+    storage_bytes: int
+    """On the device's disk: library, parameters and configuration."""
+
+    def __post_init__(self) -> None:
+        where = f"run of {self.configuration} on {self.device}"
+        _check_seconds(self.seconds, where)
+        _check_seconds(self.exact_seconds, where)
+        if not self.seconds:
+            raise CostModelError(f"{where} has no seconds; a run that failed is not a run")
+
+
+def quantile_s(seconds: tuple[float, ...], p: float) -> float:
+    """The median for 0.5, else the smallest of ``seconds`` that a share ``p`` of them does not exceed."""
+    return float(np.median(seconds) if p == 0.5 else np.quantile(seconds, p, method="inverted_cdf"))
+
+
+def configuration_key(variants: Mapping[str, str]) -> str:
+    """Canonical JSON of layer name to variant key: equal configurations have equal keys."""
+    return json.dumps(dict(variants), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def configuration_variants(key: str) -> dict[str, str]:
+    """Layer name to variant key, from what ``configuration_key`` returned."""
+    try:
+        variants = json.loads(key)
+    except json.JSONDecodeError:
+        variants = None
+    if not isinstance(variants, dict) or not all(isinstance(each, str) for each in variants.values()):
+        raise CostModelError(f"{key!r} is no configuration key; make one with configuration_key()")
+    return variants
+
+
+def _check_seconds(seconds: tuple[float, ...], where: str) -> None:
+    if wrong := [each for each in seconds if not (isfinite(each) and each > 0)]:
+        raise CostModelError(
+            f"{where}: {wrong[0]} is no time in seconds; measure it again with more calls a repeat"
+        )

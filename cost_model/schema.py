@@ -1,0 +1,123 @@
+"""The store's tables, derived from the records: a field is a column, a tuple of floats a blob.
+
+Floats are little-endian float64, so a file is the same on every machine; mappings are JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import numpy as np
+
+from cost_model.measurement import Evaluation, Measurement, NetworkRun
+
+APPLICATION_ID = 0x424C4E4B
+"""``BLNK``, in the file's header: tells our files from any other SQLite database."""
+VERSION = 1
+
+Record = TypeVar("Record", Measurement, Evaluation, NetworkRun)
+Floats = tuple[float, ...]
+Conditions = Mapping[str, float | str]
+_SQL_TYPES = {str: "TEXT", str | None: "TEXT", int: "INTEGER", bool: "INTEGER", float: "REAL"} | {
+    Floats: "BLOB",
+    Conditions: "TEXT",
+}
+
+
+@dataclass(frozen=True)
+class Table(Generic[Record]):
+    """How records of one kind are kept. The SQL is built from names in this package, never from data."""
+
+    name: str
+    record: type[Record]
+    identity: tuple[str, ...]
+    """Columns that say what was measured, those that reading selects by first."""
+    settled: str = "TRUE"
+    """SQL condition of a row after which there is nothing left to measure."""
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """Column name to the field's type."""
+        hints = get_type_hints(self.record)
+        return {each.name: hints[each.name] for each in fields(self.record)}
+
+    @property
+    def create(self) -> tuple[str, ...]:
+        """The table and the triggers that keep it append-only."""
+        columns = [
+            f"{name} {_SQL_TYPES[kind]}{'' if kind == str | None else ' NOT NULL'}"
+            for name, kind in self.columns.items()
+        ]
+        table = (
+            f"CREATE TABLE {self.name} (id INTEGER PRIMARY KEY, take INTEGER NOT NULL, "
+            "appended_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')), "
+            f"{', '.join(columns)}, UNIQUE ({', '.join(self.identity)}, take)) STRICT"
+        )
+        return table, self._forbid("UPDATE"), self._forbid("DELETE")
+
+    def insert(self, force: bool) -> str:
+        """Append one more take; unless forced only where no settled one exists."""
+        names = ", ".join(self.columns)
+        values = ", ".join(f":{name}" for name in self.columns)
+        same = " AND ".join(f"{name} = :{name}" for name in self.identity)
+        condition = (
+            "" if force else f" WHERE NOT EXISTS (SELECT 1 FROM {self.name} WHERE {same} AND {self.settled})"  # noqa: S608
+        )
+        take = f"(SELECT COUNT(*) FROM {self.name} WHERE {same})"  # noqa: S608
+        return f"INSERT INTO {self.name} (take, {names}) SELECT {take}, {values}{condition}"
+
+    def select(self, given: tuple[str, ...]) -> str:
+        """Rows with these columns as given, in the order they were appended."""
+        condition = " AND ".join(f"{name} = ?" for name in given)
+        return f"SELECT {', '.join(self.columns)} FROM {self.name} WHERE {condition} ORDER BY id"  # noqa: S608
+
+    def encode(self, record: Record) -> dict[str, Any]:
+        """Column name to SQLite value."""
+        return {name: _encode(kind, getattr(record, name)) for name, kind in self.columns.items()}
+
+    def decode(self, row: tuple[Any, ...]) -> Record:
+        """The record that ``encode`` was given."""
+        values = zip(self.columns.items(), row, strict=True)
+        return self.record(**{name: _decode(kind, value) for (name, kind), value in values})
+
+    def _forbid(self, action: str) -> str:
+        return (
+            f"CREATE TRIGGER {self.name}_no_{action.lower()} BEFORE {action} ON {self.name} "
+            f"BEGIN SELECT RAISE(ABORT, '{self.name} is append-only: append another take instead'); END"
+        )
+
+
+MEASUREMENTS = Table(
+    "measurements",
+    Measurement,
+    identity=("device_class", "target", "versions", "kernel"),
+    # A failure may be the device's: a later attempt is another take without being forced.
+    settled="failure IS NULL",
+)
+EVALUATIONS = Table("evaluations", Evaluation, identity=("network", "samples", "versions", "configuration"))
+RUNS = Table(
+    "runs",
+    NetworkRun,
+    identity=("network", "device_class", "target", "versions", "configuration", "device"),
+)
+TABLES: tuple[Table[Any], ...] = (MEASUREMENTS, EVALUATIONS, RUNS)
+
+
+def _encode(kind: Any, value: Any) -> Any:
+    if kind == Floats:
+        return np.asarray(value, dtype="<f8").tobytes()
+    if kind == Conditions:
+        return json.dumps(dict(value), sort_keys=True)
+    return value
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    if kind == Floats:
+        return tuple(np.frombuffer(value, dtype="<f8").tolist())
+    if kind == Conditions:
+        return json.loads(value)
+    return bool(value) if kind is bool else value
