@@ -72,7 +72,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds, offsets included; ``None`` is no bound."""
+    """Upper bounds, offsets included; ``None`` and infinity are no bounds."""
 
     latency_s: float | None = None
     memory_bytes: float | None = None
@@ -81,7 +81,8 @@ class Limits:
 
     def given(self) -> dict[Objective, float]:
         """The bounds that there are, by the quantity they hold for."""
-        return {each: bound for each in OBJECTIVES if (bound := getattr(self, FIELDS[each])) is not None}
+        bounds = {each: getattr(self, FIELDS[each]) for each in OBJECTIVES}
+        return {each: bound for each, bound in bounds.items() if bound not in (None, inf)}
 
     def without(self, quantity: Objective) -> Limits:
         """The same with one bound dropped."""

@@ -1,0 +1,112 @@
+"""The accuracy model: what a joint configuration loses, from what its layers lose alone.
+
+To second order the divergence is a quadratic form in the errors of the layers; where those are independent,
+the mixed terms vanish on average and single-layer divergences add up. A monotone curve turns the sum into a
+loss.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import fsum
+
+from cost_model.errors import CostModelError
+from cost_model.loss_curve import LossCurve, Point
+from cost_model.measurement import Evaluation, configuration_key, configuration_variants
+
+EXACT = "exact"
+_TYPES = re.compile(r" \S+>\S+$")
+
+
+@dataclass(frozen=True)
+class AccuracyModel:
+    """Fitted to the evaluations of one network on one set of samples.
+
+    A configuration is layer name to variant key, or to the approximation alone: a divergence is the
+    approximation's, whatever the element types. Layers that are not named are exact.
+    """
+
+    divergences: Mapping[tuple[str, str], float]
+    """(Layer, approximation) alone, to its divergence."""
+    known_loss_pp: Mapping[str, float]
+    """Configuration key to the loss that was evaluated, for every one that was."""
+    curve: LossCurve
+
+    @classmethod
+    def fit(cls, evaluations: Iterable[Evaluation]) -> AccuracyModel:
+        """Learn from the exact configuration's evaluation, single-layer ones and any number of joint ones.
+
+        Raises ``CostModelError`` if the exact one is missing.
+        """
+        each_with_choice = [(each, configuration_variants(each.configuration)) for each in evaluations]
+        exact = [each for each, variants in each_with_choice if not approximated(variants)]
+        if not exact:
+            raise CostModelError(
+                "the exact configuration was never evaluated; evaluate it first: every loss is relative to it"
+            )
+        divergences = _single_layers(each_with_choice)
+        model = cls(divergences, {}, LossCurve.fit([]))
+        losses = [
+            (each, variants, 100 * (exact[-1].accuracy - each.accuracy))
+            for each, variants in each_with_choice
+        ]
+        points = [
+            Point(model.divergence(variants), loss, each.count, joint=len(approximated(variants)) > 1)
+            for each, variants, loss in losses
+            if approximated(variants) and model.covers(variants)
+        ]
+        known = {configuration_key(variants): loss for _, variants, loss in losses}
+        return cls(divergences, known, LossCurve.fit(points))
+
+    def divergence(self, variants: Mapping[str, str]) -> float:
+        """Summed divergence of a configuration, in nats; 0 for the exact one.
+
+        Raises ``CostModelError`` for an approximation that was not evaluated alone.
+        """
+        return fsum(self._alone(layer, name) for layer, name in approximated(variants).items())
+
+    def covers(self, variants: Mapping[str, str]) -> bool:
+        """Whether every approximation in it was evaluated alone."""
+        return all(pair in self.divergences for pair in approximated(variants).items())
+
+    def predict_loss_pp(self, variants: Mapping[str, str]) -> float:
+        """Loss in percentage points of accuracy: as evaluated where it was, else from the summed divergence.
+
+        Raises ``CostModelError`` for an approximation that was not evaluated alone.
+        """
+        known = self.known_loss_pp.get(configuration_key(variants))
+        return self.curve.loss_pp(self.divergence(variants)) if known is None else known
+
+    def divergence_for(self, loss_pp: float) -> float:
+        """The largest summed divergence that is predicted to lose no more than this: the solver's bound."""
+        return self.curve.divergence_for(loss_pp)
+
+    def _alone(self, layer: str, approximation: str) -> float:
+        try:
+            return self.divergences[layer, approximation]
+        except KeyError:
+            raise CostModelError(
+                f"{approximation} of layer {layer} was never evaluated alone; evaluate it before joint ones"
+            ) from None
+
+
+def approximation_of(variant: str) -> str:
+    """A variant key without its element types."""
+    return _TYPES.sub("", variant)
+
+
+def approximated(variants: Mapping[str, str]) -> dict[str, str]:
+    """Layer to approximation, for the layers that are not exact."""
+    names = {layer: approximation_of(variant) for layer, variant in variants.items()}
+    return {layer: name for layer, name in names.items() if name != EXACT}
+
+
+def _single_layers(evaluations: Iterable[tuple[Evaluation, dict[str, str]]]) -> dict[tuple[str, str], float]:
+    """With several element types evaluated, the worst of them counts."""
+    found: dict[tuple[str, str], float] = {}
+    for each, variants in evaluations:
+        if len(pairs := list(approximated(variants).items())) == 1:
+            found[pairs[0]] = max(found.get(pairs[0], 0.0), each.divergence)
+    return found

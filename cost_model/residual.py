@@ -1,0 +1,94 @@
+"""What a kernel's time is beyond the roofline, as a logarithm: boosted trees, or medians for want of data.
+
+Both kinds answer the same two questions, so the latency model does not know which one it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+
+from cost_model.features import Sample, matrix
+
+Floats = NDArray[np.float64]
+ENOUGH_FOR_TREES = 20
+ROUNDS = 300
+PARAMETERS: Mapping[str, Any] = {
+    "objective": "reg:squarederror",
+    "tree_method": "exact",
+    "max_depth": 3,
+    "eta": 0.05,
+    "min_child_weight": 2,
+    "lambda": 1.0,
+    "subsample": 0.8,
+    "colsample_bytree": 0.8,
+    "base_score": 0.0,
+    # One thread and a fixed seed: the same measurements give the same model.
+    "nthread": 1,
+    "seed": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Medians:
+    """The median of each device class."""
+
+    by_class: Mapping[str, float]
+
+    @classmethod
+    def fit(cls, samples: Sequence[Sample], logs: Floats) -> Medians:
+        """From log(measured / roofline), one for each sample."""
+        classes = sorted({each.device_class for each in samples})
+        return cls(
+            {
+                name: median(
+                    log for log, each in zip(logs.tolist(), samples, strict=True) if each.device_class == name
+                )
+                for name in classes
+            }
+        )
+
+    def predict(self, samples: Sequence[Sample], roofline_s: Floats) -> Floats:  # noqa: ARG002 - as Trees has it
+        """Logarithms, ``(samples,)``."""
+        return np.array([self.by_class[each.device_class] for each in samples])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trees:
+    """XGBoost over the features of all classes together: what one class teaches serves the others."""
+
+    booster: xgboost.Booster
+    operators: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, samples: Sequence[Sample], roofline_s: Floats, logs: Floats) -> Trees:
+        """From log(measured / roofline), one for each sample."""
+        operators = tuple(sorted({each.operator for each in samples}))
+        data = _matrix(samples, roofline_s, operators, logs)
+        return cls(xgboost.train(dict(PARAMETERS), data, num_boost_round=ROUNDS), operators)
+
+    def predict(self, samples: Sequence[Sample], roofline_s: Floats) -> Floats:
+        """Logarithms, ``(samples,)``."""
+        return np.asarray(
+            self.booster.predict(_matrix(samples, roofline_s, self.operators)), dtype=np.float64
+        )
+
+
+def _matrix(
+    samples: Sequence[Sample], roofline_s: Floats, operators: Sequence[str], logs: Floats | None = None
+) -> xgboost.DMatrix:
+    names, rows = matrix(samples, operators)
+    rates = (
+        np.log([[each.operations + 1, each.moved_bytes + 1] for each in samples])
+        - np.log(roofline_s)[:, None]
+    )
+    table = np.column_stack([rows, np.log(roofline_s), rates])
+    columns = [*names, "log_roofline_s", "log_rate", "log_bandwidth"]
+    # XGBoost forbids [, ] and < in names; an operator's name is the caller's.
+    return xgboost.DMatrix(table, label=logs, feature_names=columns, nthread=1)
