@@ -1,0 +1,159 @@
+"""The device agent: a TVM RPC server that survives its sessions, its clients and its tracker.
+
+TVM's own server dies for good when a session crashes or the tracker is away for a minute, and one silent peer
+blocks everybody. This one speaks the same protocol; any TVM client can use it. TVM RPC has no authentication:
+who reaches the port runs native code, so it listens on 127.0.0.1 unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import Final
+
+from tracker.address import Address
+from tracker.child import ChildProcess
+from tracker.device import DeviceKey
+from tracker.errors import TrackerError
+from tracker.inventory import registered
+from tracker.levels import LEVELS, Level
+from tracker.registration import Lease
+from tracker.served import sweep
+from tracker.serving import DeviceServer
+from tracker.session_functions import import_tvm, serve_session
+from tracker.tracker import listen
+
+_START_S: Final = 60.0
+_ANY_HOST: Final = ("", "0.0.0.0", "::")  # noqa: S104 (recognised, not bound)
+
+
+def serve(
+    tracker: Address,
+    key: DeviceKey,
+    host: str = "127.0.0.1",
+    isa: Level | None = None,
+    cores: Sequence[int] | None = None,
+    lifeline: int | None = None,
+) -> None:
+    """Serves this machine as device ``key`` until SIGTERM or SIGINT; to be called in the main thread.
+
+    ``isa`` hides the processor's features above a level, ``cores`` pins every session. With a ``lifeline``, a
+    pipe's reading end, it also ends when the pipe closes. Raises TrackerError for cores that do not exist.
+    """
+    pin(cores)
+    import_tvm()
+    sweep()
+    listening = listen(host, 0)
+    device = Address(host, listening.getsockname()[1])
+    lease = Lease(tracker, key, device, announced_host=None if host in _ANY_HOST else host)
+    server = DeviceServer(listening, str(key), lease, partial(serve_session, level=isa), lifeline)
+    server.serve(lambda: print(f"device {key} is registered with the tracker at {tracker}", flush=True))
+
+
+def pin(cores: Sequence[int] | None) -> None:
+    """Keeps this process and its sessions on the cores; raises TrackerError when they cannot be had."""
+    if cores is None:
+        return
+    try:
+        os.sched_setaffinity(0, cores)
+    except (OSError, ValueError) as error:
+        available = sorted(os.sched_getaffinity(0))
+        raise TrackerError(f"cannot use cores {list(cores)}; choose from {available}") from error
+
+
+class AgentProcess:
+    """A running device agent; a context manager that stops it at the end."""
+
+    def __init__(self, child: ChildProcess, key: DeviceKey) -> None:
+        self.key = key
+        self._child = child
+
+    @classmethod
+    def start(
+        cls,
+        tracker: Address,
+        key: DeviceKey,
+        host: str = "127.0.0.1",
+        isa: Level | None = None,
+        cores: Sequence[int] | None = None,
+    ) -> AgentProcess:
+        """Starts an agent and waits until it is registered; raises TrackerError when it does not come up."""
+        child = ChildProcess("tracker.agent", _arguments(tracker, key, host, isa, cores))
+        try:
+            _wait_until_registered(child, tracker, key)
+        except BaseException:
+            child.kill()
+            raise
+        return cls(child, key)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def stop(self) -> None:
+        """Ends the agent and its session; may be called twice."""
+        self._child.stop()
+
+    def __enter__(self) -> AgentProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _arguments(
+    tracker: Address, key: DeviceKey, host: str, isa: Level | None, cores: Sequence[int] | None
+) -> list[str]:
+    arguments = ["--tracker", str(tracker), "--key", str(key), "--host", host]
+    arguments += ["--isa", isa] if isa else []
+    arguments += ["--cores", ",".join(map(str, cores))] if cores is not None else []
+    return arguments
+
+
+def _wait_until_registered(child: ChildProcess, tracker: Address, key: DeviceKey) -> None:
+    deadline = time.monotonic() + _START_S
+    while child.exit_code() is None and time.monotonic() < deadline:
+        if any(each.key == str(key) and each.state == "free" for each in registered(tracker)):
+            return
+        time.sleep(0.02)
+    raise TrackerError(f"the agent of {key} did not start; its last words:\n{child.log_tail()}")
+
+
+def _core_list(text: str) -> list[int]:
+    return [int(core) for core in text.split(",")]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tracker.agent", description="Serve this machine as a device."
+    )
+    parser.add_argument("--tracker", required=True, metavar="HOST:PORT")
+    parser.add_argument("--key", required=True, metavar="CLASS.UNIT")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on and to tell the tracker")
+    parser.add_argument("--isa", choices=LEVELS, help="hide the processor's features above this level")
+    parser.add_argument("--cores", type=_core_list, metavar="N,N", help="run sessions on these cores")
+    parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the agent from the command line; 2 for wrong input."""
+    given = _parser().parse_args(arguments)
+    try:
+        key = DeviceKey.parse(given.key)
+        serve(Address.parse(given.tracker), key, given.host, given.isa, given.cores, given.lifeline)
+    except TrackerError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""What went wrong with a device: a value that can be stored, and the exception that carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FailureKind = Literal["build", "unreachable", "busy", "timeout", "crash", "refused", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an operation on a device gave no result.
+
+    ``build``: there is no library to run. ``unreachable``: no tracker, no such device, or it does not answer.
+    ``busy``: others used it until the deadline. ``timeout``: no answer in time. ``crash``: the session died.
+    ``refused``: the device answered with an error. ``skipped``: an earlier operation ended the session.
+    """
+
+    kind: FailureKind
+    message: str
+    device: str
+    operation: str
+
+    def __str__(self) -> str:
+        return f"{self.device}: {self.operation}: {self.kind}: {self.message}"
+
+
+class SessionFailed(Exception):
+    """A session ended because of ``failure``; open another one."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure

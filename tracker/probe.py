@@ -1,0 +1,106 @@
+"""Reads a device's files through any TVM server that has LLVM.
+
+TVM's ``download`` asks for a file's size first, and files in /proc have none. So the server compiles a few lines
+of LLVM IR, which need no linker and no C header. Runs in the session's child.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import numpy as np
+import tvm
+import tvm.runtime
+
+from tracker.remote import RemoteDevice
+
+_LARGEST_FILE: Final = 4 << 20
+
+# A packed function: (self, arguments, their count, result); a value is 16 bytes, the payload in the upper half.
+# read_file(path: tensor, text: tensor, limit: int) -> bytes read, or -1; trim() gives free heap pages back.
+_IR: Final = r"""
+@mode = private constant [2 x i8] c"r\00"
+declare ptr @fopen(ptr, ptr)
+declare i32 @fgetc(ptr)
+declare i32 @fclose(ptr)
+declare i32 @malloc_trim(i64)
+
+define i32 @__tvm_ffi_trim(ptr %self, ptr %arguments, i32 %count, ptr %result) {
+  %done = call i32 @malloc_trim(i64 0)
+  ret i32 0
+}
+
+define i32 @__tvm_ffi_read_file(ptr %self, ptr %arguments, i32 %count, ptr %result) {
+start:
+  %path_at = getelementptr i8, ptr %arguments, i32 8
+  %path_tensor = load ptr, ptr %path_at
+  %path = load ptr, ptr %path_tensor
+  %text_at = getelementptr i8, ptr %arguments, i32 24
+  %text_tensor = load ptr, ptr %text_at
+  %text = load ptr, ptr %text_tensor
+  %limit_at = getelementptr i8, ptr %arguments, i32 40
+  %limit = load i64, ptr %limit_at
+  %count_at = getelementptr i8, ptr %result, i32 8
+  store i32 1, ptr %result
+  store i64 -1, ptr %count_at
+  %file = call ptr @fopen(ptr %path, ptr @mode)
+  %missing = icmp eq ptr %file, null
+  br i1 %missing, label %done, label %read
+read:
+  %at = phi i64 [0, %start], [%next, %more]
+  %byte = call i32 @fgetc(ptr %file)
+  %end = icmp slt i32 %byte, 0
+  %full = icmp sge i64 %at, %limit
+  %stop = or i1 %end, %full
+  br i1 %stop, label %close, label %more
+more:
+  %place = getelementptr i8, ptr %text, i64 %at
+  %char = trunc i32 %byte to i8
+  store i8 %char, ptr %place
+  %next = add i64 %at, 1
+  br label %read
+close:
+  store i64 %at, ptr %count_at
+  %closed = call i32 @fclose(ptr %file)
+  br label %done
+done:
+  ret i32 0
+}
+"""
+
+
+class Probe:
+    """The compiled probe on one device."""
+
+    def __init__(self, device: RemoteDevice) -> None:
+        self._device = device
+        layout = _data_layout(device)
+        source = f'target datalayout = "{layout}"\n{_IR}'
+        self._module = device.load_as(device.fresh_name("probe.ll"), source.encode())
+        self._text = tvm.runtime.empty((_LARGEST_FILE,), "uint8", device.cpu)
+
+    def read(self, path: str) -> str:
+        """A file's text; the empty text when it cannot be read."""
+        name = self._device.tensor(np.frombuffer(path.encode() + b"\0", np.uint8))
+        count = self._module["read_file"](name, self._text, _LARGEST_FILE)
+        if count < 1:
+            return ""
+        text: Any = self._text._create_view((count,), "uint8", 0).numpy()
+        return bytes(text).decode(errors="replace")
+
+    def trim(self) -> None:
+        """Gives free heap pages back to the kernel."""
+        self._module["trim"]()
+
+
+def _data_layout(device: RemoteDevice) -> str:
+    """The server's own data layout: TVM names it when it refuses a module without one."""
+    module = device.load_as(device.fresh_name("probe.ll"), _IR.encode())
+    try:
+        module["trim"]
+    except tvm.error.InternalError as error:
+        if found := re.search(r"ExecutionEngine \((.+?)\)", str(error)):
+            return found[1]
+        raise
+    return ""

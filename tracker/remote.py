@@ -1,0 +1,109 @@
+"""A session's own side of TVM RPC: opens one device and keeps what was loaded on it. Runs in the session's child."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tvm.runtime
+from tvm import rpc
+
+from tracker.address import Address
+from tracker.wire import REQUEST, SUCCESS, TrackerConnection, WireError
+
+_RETRY_S: Final = 0.2
+
+
+class Busy(Exception):
+    """The device was in use until the deadline."""
+
+
+def connect(tracker: Address, key: str, deadline: float, session_timeout_s: float) -> Any:
+    """An RPC session with the device, by ``deadline`` on the monotonic clock.
+
+    Raises Busy, or OSError when the tracker or the device cannot be reached.
+    """
+    while True:
+        host, port, matchkey = _request(tracker, key, deadline)
+        try:
+            return rpc.connect(host, port, matchkey, session_timeout_s)
+        except (tvm.error.InternalError, tvm.error.RPCError, RuntimeError) as error:
+            # The tracker may still hold the offer of a server that has just died or restarted.
+            if time.monotonic() + _RETRY_S > deadline:
+                raise WireError(f"the device at {host}:{port} does not take the session: {error}") from error
+            time.sleep(_RETRY_S)
+
+
+def _request(tracker: Address, key: str, deadline: float) -> tuple[str, int, str]:
+    with TrackerConnection(tracker, max(0.1, deadline - time.monotonic())) as connection:
+        try:
+            status, offer = connection.call(
+                REQUEST, key, "", 1, timeout_s=max(0.1, deadline - time.monotonic())
+            )
+        except TimeoutError as error:
+            raise Busy from error
+    if status != SUCCESS:
+        raise WireError(f"the tracker at {tracker} answers a request with status {status}")
+    host, port, matchkey = offer
+    return str(host), int(port), str(matchkey)
+
+
+class RemoteDevice:
+    """What a session does on its device, without any deadline: the parent process keeps those."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.cpu = session.cpu(0)
+        self._names = itertools.count()
+        self._modules: dict[tuple[Path, int, int], Any] = {}
+        self.library_names: list[str] = []
+        """The names under which libraries were uploaded."""
+
+    def function(self, name: str) -> Any | None:
+        """A global function of the server, or None."""
+        try:
+            return self.session.get_function(name)
+        except AttributeError:
+            return None
+
+    def load(self, library: Path) -> Any:
+        """The library as a remote module; uploaded once, for a second upload of a name crashes TVM's server."""
+        status = library.stat()
+        identity = (library.resolve(), status.st_mtime_ns, status.st_size)
+        if identity not in self._modules:
+            name = self.fresh_name(library.name)
+            self._modules[identity] = self.load_as(name, library.read_bytes())
+            self.library_names.append(name)
+        return self._modules[identity]
+
+    def fresh_name(self, name: str) -> str:
+        """A file name that was never used in this session."""
+        return f"{next(self._names)}-{name}"
+
+    def load_as(self, name: str, content: bytes) -> Any:
+        self.session.upload(bytearray(content), name)
+        return self.session.load_module(name)
+
+    def tensor(self, values: np.ndarray[Any, Any]) -> Any:
+        """A copy of ``values`` on the device."""
+        return tvm.runtime.tensor(np.ascontiguousarray(values), self.cpu)
+
+    def filled(self, shape: tuple[int, ...], dtype: str, fill: str) -> Any:
+        """A tensor on the device: untouched memory times too fast, and denormal numbers too slow."""
+        if fill == "random" and (random_fill := self.function("tvm.contrib.random.random_fill")):
+            tensor = tvm.runtime.empty(shape, dtype, self.cpu)
+            random_fill(tensor)
+            return tensor
+        return self.tensor(_host_values(shape, dtype, fill))
+
+
+def _host_values(shape: tuple[int, ...], dtype: str, fill: str) -> np.ndarray[Any, Any]:
+    count = int(np.prod(shape))
+    if fill == "zeros":
+        return np.zeros(shape, dtype)
+    if fill == "range":
+        return np.arange(count).astype(dtype).reshape(shape)
+    return np.random.default_rng(0).uniform(1, 10, count).astype(dtype).reshape(shape)

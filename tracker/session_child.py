@@ -1,0 +1,130 @@
+"""The process in which a Session lives: takes one request after the other until its parent leaves or kills it.
+
+Requests are ``(operation, arguments)``; answers are ``("item", value)``, ``("result", value)`` and
+``("failed", kind, message)``. The parent keeps the deadlines, so nothing here does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.address import Address
+from tracker.child import end_with_parent
+from tracker.failure import FailureKind
+from tracker.footprint import measure_peak
+from tracker.remote import Busy, RemoteDevice, connect
+from tracker.remote_files import describe_device
+from tracker.remote_network import RemoteNetwork, time_networks
+from tracker.remote_timing import NoSuchFunction, time_function
+from tracker.timing import Argument, TimingPolicy
+
+Send = Callable[[Any], None]
+
+
+class Operations:
+    """What the parent may ask for; every public method is an operation."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._networks: dict[str, RemoteNetwork] = {}
+        self._device: RemoteDevice
+
+    def open(self, tracker: Address, key: str, deadline: float, session_timeout_s: float) -> None:
+        self._device = RemoteDevice(connect(tracker, key, deadline, session_timeout_s))
+
+    def describe(self) -> str:
+        return describe_device(self._device)
+
+    def time_functions(
+        self, library: Path, requests: Sequence[tuple[str, list[Argument]]], policy: TimingPolicy
+    ) -> None:
+        """Sends an item for each request."""
+        module = self._device.load(library)
+        for symbol, arguments in requests:
+            try:
+                self._send(("item", time_function(self._device, module, symbol, arguments, policy)))
+            except NoSuchFunction as error:
+                self._send(("item", str(error)))
+
+    def load_network(
+        self,
+        name: str,
+        library: Path,
+        parameters: Sequence[NDArray[Any]],
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+    ) -> None:
+        self._networks[name] = RemoteNetwork(self._device, library, parameters, input_shape, output_shape)
+
+    def time_networks(self, names: Sequence[str], rounds: int, repeats: int) -> dict[str, tuple[float, ...]]:
+        return time_networks({name: self._networks[name] for name in names}, rounds, repeats)
+
+    def predict(self, name: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        return self._networks[name].predict(inputs)
+
+    def measure_peak(
+        self,
+        library: Path,
+        parameters: Sequence[NDArray[Any]],
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+    ) -> int:
+        return measure_peak(self._device, library, parameters, input_shape, output_shape)
+
+    def close(self) -> None:
+        """Lets go of everything on the device: TVM's own server dies when a client just vanishes."""
+        self._networks.clear()
+        del self._device
+
+
+def serve(connection: Connection) -> None:
+    """Answers requests until the parent asks to close or is gone."""
+    operations = Operations(connection.send)
+    operation = ""
+    while operation != "close":
+        operation, arguments = connection.recv()
+        connection.send(_answer(operations, operation, arguments))
+
+
+def _answer(operations: Operations, operation: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    try:
+        return "result", getattr(operations, operation)(*arguments)
+    except Exception as error:  # noqa: BLE001 (whatever TVM raises ends the session, and the parent says so)
+        return "failed", _kind(error, operation), f"{type(error).__name__}: {error}"
+
+
+def _kind(error: Exception, operation: str) -> FailureKind:
+    text = str(error)
+    if isinstance(error, Busy):
+        return "busy"
+    if operation == "open":
+        return "unreachable"
+    if "RPCSessionTimeoutError" in text:
+        return "timeout"
+    return "crash" if "kShutdown" in text else "refused"
+
+
+def main() -> None:
+    """``--fd`` is the connection to the parent, see ChildProcess for ``--lifeline``."""
+    parser = argparse.ArgumentParser(prog="python -m tracker.session_child")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--lifeline", type=int, required=True)
+    arguments = parser.parse_args()
+    end_with_parent(arguments.lifeline)
+    try:
+        serve(Connection(arguments.fd))
+    except EOFError:
+        pass
+    os._exit(0)  # TVM's destructors may wait for a device that does not answer.
+
+
+if __name__ == "__main__":
+    main()

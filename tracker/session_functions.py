@@ -1,0 +1,118 @@
+"""What a session of the agent offers besides TVM's own functions."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Final
+
+from tracker.facts import describe
+from tracker.levels import Level
+
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+_LARGE_BYTES: Final = 32 * 1024
+
+
+def import_tvm() -> None:
+    """Loads TVM's runtime once, before sessions are forked: a session is then ready in milliseconds."""
+    os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")
+    # Otherwise TVM pins every process with one thread to core 0, and two devices on one host halve each other.
+    os.environ.setdefault("TVM_BIND_THREADS", "0")
+    os.environ.setdefault("TVM_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import tvm.rpc.server  # registers what a client's upload, download and load_module call
+    from tvm.libinfo import package_lib_paths
+
+    extra = next(
+        (path for folder in package_lib_paths() if (path := folder / "libtvm_runtime_extra.so").exists())
+    )
+    ctypes.CDLL(str(extra), ctypes.RTLD_GLOBAL)  # random_fill lives there
+
+
+def serve_session(fd: int, folder: Path, level: Level | None) -> None:
+    """Runs TVM's server loop on the connection until the client leaves."""
+    import tvm.rpc.server
+
+    _give_memory_back()
+    _register(level)
+    tvm.rpc.server._server_env(None, _Folder(folder))
+    tvm.rpc.server._ffi_api.ServerLoop(fd)
+
+
+class _Folder:
+    """The part of ``tvm.support.utils.TempDirectory`` that the server's functions use."""
+
+    def __init__(self, path: Path) -> None:
+        self.temp_dir = str(path)
+        self.libs: list[ctypes.CDLL] = []
+
+    def relpath(self, name: str) -> str:
+        return os.path.join(self.temp_dir, name)
+
+
+def _give_memory_back() -> None:
+    """Large blocks come straight from the kernel and go back to it, so that resident bytes tell what is in use.
+
+    Without this glibc raises its threshold with every large block that is freed, and keeps the next ones.
+    """
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_ARENA_MAX, 1)
+    libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
+
+
+def _register(level: Level | None) -> None:
+    from tvm_ffi import register_global_func
+
+    def description() -> str:
+        return describe(read_text, platform.machine(), "blinknet", level).to_json()
+
+    for name, function in (
+        ("describe", description),
+        ("reset_peak", reset_peak),
+        ("peak_bytes", peak_bytes),
+        ("resident_bytes", resident_bytes),
+        ("read_text", read_text),
+        ("trim", trim),
+    ):
+        register_global_func(f"blinknet.{name}", function, override=True)
+
+
+def read_text(path: str) -> str:
+    """A file of this machine; the empty text when it cannot be read."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def trim() -> None:
+    """Gives free heap pages back to the kernel."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def reset_peak() -> None:
+    """Starts counting this process's peak anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes() -> int:
+    """The largest resident size since ``reset_peak``; Linux counts it per core, up to ~100 KB off."""
+    return _kilobytes("/proc/self/status", "VmHWM")
+
+
+def resident_bytes() -> int:
+    """This process's resident size now, exact."""
+    return _kilobytes("/proc/self/smaps_rollup", "Rss")
+
+
+def _kilobytes(path: str, field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB", read_text(path), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
