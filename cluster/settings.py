@@ -1,0 +1,149 @@
+"""What the user writes: run files, and our part of Ray's ``ray_config.yaml``.
+
+Paths in a file are relative to its folder; ``~`` is the home folder. Every field is read somewhere; an
+unknown key is an error. Errors name the file, the line, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cluster.settings_errors import misplaced, validated
+from cluster.settings_fields import EMBEDDED, AnyPath, Degree, InputFile, Name, Share, StatedBounds, Tracker
+from cluster.yaml_lines import SettingsError, read_yaml
+from runtime.percentiles import runs_needed
+
+__all__ = ["ClusterSettings", "RunFile", "SettingsError", "load_cluster_settings", "load_run_file"]
+
+
+class Settings(BaseModel):
+    """Read once, never changed, and closed: nothing that is written is silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SampleFiles(Settings):
+    """Labelled samples: ``.npz`` files with the arrays ``x`` (n, channels, height, width) and ``y`` (n,)."""
+
+    calibration: InputFile
+    """What approximations are fitted to and chosen by."""
+    evaluation: InputFile
+    """What the certificate's accuracy is counted on; never used to choose."""
+    scale: float = 1.0
+    """The network is given ``x * scale + offset``."""
+    offset: float = 0.0
+
+
+class TargetSettings(Settings):
+    """What to compile for, where the devices of a class cannot say it themselves."""
+
+    mcpu: str
+    """As LLVM names it, such as ``x86-64-v3``."""
+    mattr: tuple[str, ...] = ()
+    """Features on top, such as ``+avx512vnni``."""
+
+
+class DeviceSettings(Settings):
+    """What is asked of every device of a class."""
+
+    bounds: StatedBounds
+    target: TargetSettings | None = None
+
+
+class MeasureSettings(Settings):
+    """How kernels are timed."""
+
+    relative_ci: float = Field(default=0.02, gt=0, lt=1)
+    """A kernel is timed until the confidence interval of its median is this narrow, as a share of it..."""
+    budget_s: float = Field(default=0.25, gt=0)
+    """... or for so long."""
+    predicted_share: Share = 0.25
+    """Of the kernels: predicted instead of measured, unless a chosen configuration needs them."""
+
+
+class AccuracySettings(Settings):
+    """How many calibration samples the accuracy model stands on."""
+
+    fit_samples: int = Field(default=512, ge=1)
+    """For fitting the parameters of approximations."""
+    samples: int = Field(default=2000, ge=1)
+    """For evaluating them."""
+
+
+class VerifySettings(Settings):
+    """When a configuration is certified."""
+
+    runs: int = Field(default=300, ge=1)
+    """Inferences on the device, each beside one of the exact configuration."""
+    rounds: int = Field(default=5, ge=1)
+    """Configurations that may be tried on a device."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """That the true latency percentile is not above what the certificate says."""
+    headroom: Share = 0.05
+    """Of the latency bound: left free when choosing, because a device is never twice the same."""
+
+
+class RunFile(Settings):
+    """One job: a network, its samples, and bounds for each device class."""
+
+    name: Name
+    """Of the folder that the run writes; the same name goes on where it stopped."""
+    network: InputFile
+    """The trained network, ``.onnx``."""
+    samples: SampleFiles
+    devices: dict[Name, DeviceSettings] = Field(min_length=1)
+    approximations: tuple[str, ...] | None = None
+    """Methods to choose from; all of them unless stated."""
+    degrees: tuple[Degree, ...] | None = None
+    """How far a method may go; each method's own unless stated."""
+    tracker: Tracker = EMBEDDED
+    """``HOST:PORT`` of the fleet's, or devices of this machine's own."""
+    measure: MeasureSettings = MeasureSettings()
+    accuracy: AccuracySettings = AccuracySettings()
+    verify: VerifySettings = VerifySettings()
+
+    @model_validator(mode="after")
+    def _runs_tell_the_percentile(self) -> Self:
+        for name, device in self.devices.items():
+            percentile = device.bounds.percentile
+            needed = runs_needed(percentile, self.verify.confidence)
+            if self.verify.runs < needed:
+                key_path = (
+                    ("verify", "runs") if "verify" in self.model_fields_set else ("devices", name, "bounds")
+                )
+                reason = f"asks for percentile {percentile:g} of {name} from {self.verify.runs} runs"
+                raise misplaced(
+                    {key_path: f"{reason}; write {needed} or more below verify, runs"}, "run file"
+                )
+        return self
+
+
+class ClusterSettings(Settings):
+    """What BlinkNet reads from ``ray_config.yaml``, below ``metadata: blinknet:``."""
+
+    tracker: Tracker = EMBEDDED
+    """For run files that do not name one."""
+    store: AnyPath | None = None
+    """One measurement store for all runs; beside each run's results unless stated."""
+    build_cpus: int = Field(default=1, ge=1)
+    """CPUs that Ray reserves for a task that compiles."""
+    session_timeout_s: float = Field(default=60.0, gt=0)
+    """After which a session on a device is given up and its process killed."""
+
+
+def load_run_file(path: Path) -> RunFile:
+    """Read and check a run file; raises ``SettingsError``."""
+    file = read_yaml(path)
+    return validated(RunFile, file, file.data)
+
+
+def load_cluster_settings(path: Path) -> ClusterSettings:
+    """Our part of a Ray cluster file, defaults where it has none; raises ``SettingsError``."""
+    file = read_yaml(path)
+    metadata = (file.data.get("metadata") or {}) if isinstance(file.data, dict) else None
+    if not isinstance(metadata, dict):
+        raise SettingsError(f"{path} is no Ray cluster file; see ray_config.yaml in the project's folder")
+    return validated(ClusterSettings, file, metadata.get("blinknet", {}), below=("metadata", "blinknet"))
