@@ -58,7 +58,7 @@ def frontier(
 ) -> tuple[Solution, ...]:
     """Configurations none of which is worse than another in everything, by rising latency.
 
-    Epsilon-constraint: the least divergence under ``points`` latency bounds, in equal ratios between the
+    Epsilon-constraint: the least divergence under ``points`` latency bounds, in equal steps between the
     fastest and the most accurate configuration, for each of the memory bounds.
     """
     program = IntegerProgram(problem, time_limit_s)
@@ -72,8 +72,8 @@ def _sweep(program: IntegerProgram, memory_bytes: float | None, points: int) -> 
     if best is None or fastest is None:
         return
     yield best
-    for bound_s in np.geomspace(best.totals.latency_s, fastest.totals.latency_s, points)[1:]:
-        # The last of geomspace may miss the fastest by a rounding.
+    for bound_s in np.linspace(best.totals.latency_s, fastest.totals.latency_s, points)[1:]:
+        # The last of linspace may miss the fastest by a rounding.
         limit_s = max(float(bound_s), fastest.totals.latency_s)
         if best.totals.latency_s > limit_s:
             best = (
