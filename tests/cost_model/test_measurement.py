@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from cost_model.errors import CostModelError
+from cost_model.measurement import Evaluation, Measurement, configuration_key, configuration_variants
+
+
+def measurement(*seconds: float, failure: str | None = None) -> Measurement:
+    return Measurement("kernel", "class", "target", "versions", "class.unit", 1, seconds, True, {}, failure)
+
+
+def test_the_median_of_an_even_number_is_between_the_middle_two() -> None:
+    assert measurement(4.0, 1.0, 2.0, 3.0).median_s == 2.5
+
+
+def test_a_quantile_is_a_repeat_that_was_seen() -> None:
+    taken = measurement(*(float(each) for each in range(1, 21)))
+    assert taken.quantile(0.95) == 19.0
+    assert taken.quantile(0.951) == 20.0
+    assert taken.quantile(1.0) == 20.0
+
+
+def test_a_failure_has_no_median() -> None:
+    with pytest.raises(CostModelError, match="SIGILL"):
+        _ = measurement(failure="SIGILL").median_s
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1e-6, float("nan"), float("inf")])
+def test_impossible_times_are_refused(seconds: float) -> None:
+    with pytest.raises(CostModelError, match=r"class\.unit"):
+        measurement(1e-5, seconds)
+
+
+def test_nothing_measured_needs_a_reason() -> None:
+    with pytest.raises(CostModelError, match="failure"):
+        measurement()
+
+
+@pytest.mark.parametrize(
+    ("count", "correct", "divergence"), [(0, 0, 0.0), (10, 11, 0.0), (10, 9, float("nan"))]
+)
+def test_impossible_evaluations_are_refused(count: int, correct: int, divergence: float) -> None:
+    with pytest.raises(CostModelError, match="impossible"):
+        Evaluation("network", "samples", "{}", "versions", count, correct, divergence)
+
+
+def test_equal_configurations_have_equal_keys_in_any_order() -> None:
+    one = {"conv1": "int8 f32>u8", "conv2": "exact u8>f32"}
+    other = dict(reversed(one.items()))
+    assert configuration_key(one) == configuration_key(other)
+    assert configuration_variants(configuration_key(one)) == one
+    assert configuration_key(one) != configuration_key({**one, "conv1": "exact f32>u8"})
+
+
+@pytest.mark.parametrize("key", ["", "conv1", "[1]", '{"conv1": 1}'])
+def test_what_is_no_configuration_key_is_refused(key: str) -> None:
+    with pytest.raises(CostModelError, match="configuration_key"):
+        configuration_variants(key)

@@ -1,0 +1,277 @@
+"""The store with real files, real processes and real kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cost_model.errors import StoreError
+from cost_model.measurement import Evaluation, Measurement, NetworkRun, configuration_key
+from cost_model.schema import MEASUREMENTS
+from cost_model.store import Store
+
+ROOT = Path(__file__).parents[2]
+MEASUREMENT = Measurement(
+    kernel="conv2d 3x3 tile 4x4",
+    device_class="x86-64-v3",
+    target="llvm -mcpu=x86-64-v3",
+    versions="tvm 0.27",
+    device="x86-64-v3.unit-01",
+    number=10,
+    seconds=(1.25e-5, 1.3e-5, 1.1e-5),
+    converged=True,
+    conditions={"governor": "performance", "celsius": 41.5},
+)
+KNOWN = ("x86-64-v3", "llvm -mcpu=x86-64-v3", "tvm 0.27")
+EVALUATION = Evaluation(
+    network="n" * 64,
+    samples="s" * 64,
+    configuration=configuration_key({"conv1": "int8 u8>u8", "conv2": "exact f32>f32"}),
+    versions="tvm 0.27",
+    count=1000,
+    correct=911,
+    divergence=0.0125,
+    confidences=(0.5, 0.75),
+)
+RUN = NetworkRun(
+    configuration=EVALUATION.configuration,
+    network="n" * 64,
+    device_class="x86-64-v3",
+    target=KNOWN[1],
+    versions="tvm 0.27",
+    device="x86-64-v3.unit-01",
+    seconds=(1e-3, 1.1e-3),
+    exact_seconds=(2e-3,),
+    peak_bytes=5_000_000_000,
+    exact_peak_bytes=6_000_000,
+    library_bytes=100_000,
+    storage_bytes=800_000,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite"
+
+
+def test_what_was_appended_is_read_back_bit_for_bit(path: Path) -> None:
+    failed = replace(
+        MEASUREMENT, kernel="broken", seconds=(), converged=False, failure="SIGILL in the session"
+    )
+    with Store(path) as store:
+        assert store.append_measurements([MEASUREMENT, failed]) == 2
+        assert store.append_evaluations([EVALUATION]) == 1
+        assert store.append_runs([RUN]) == 1
+    with Store(path, readonly=True) as store:
+        assert store.measurements(*KNOWN) == {MEASUREMENT.kernel: MEASUREMENT, "broken": failed}
+        assert store.evaluations("n" * 64, "s" * 64, "tvm 0.27") == {EVALUATION.configuration: EVALUATION}
+        assert store.runs("n" * 64, *KNOWN) == (RUN,)
+        assert store.count() == {"measurements": 2, "evaluations": 1, "runs": 1}
+
+
+@settings(max_examples=100)
+@given(
+    seconds=st.lists(st.floats(min_value=0, exclude_min=True, allow_infinity=False), min_size=1, max_size=5),
+    conditions=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.text()),
+    kernel=st.text(),
+)
+def test_every_measurement_survives_its_encoding(
+    seconds: list[float], conditions: dict[str, float | str], kernel: str
+) -> None:
+    measurement = replace(MEASUREMENT, kernel=kernel, seconds=tuple(seconds), conditions=conditions)
+    row = tuple(MEASUREMENTS.encode(measurement).values())
+    assert MEASUREMENTS.decode(row) == measurement
+
+
+def test_only_the_asked_for_class_target_and_versions_are_answered(path: Path) -> None:
+    others = [replace(MEASUREMENT, **{field: "other"}) for field in ("device_class", "target", "versions")]  # type: ignore[arg-type]
+    with Store(path) as store:
+        store.append_measurements([MEASUREMENT, *others])
+        assert store.count()["measurements"] == 4
+        assert store.measurements(*KNOWN) == {MEASUREMENT.kernel: MEASUREMENT}
+        assert store.measurements("x86-64-v3", KNOWN[1], "tvm 0.28") == {}
+
+
+def test_nothing_is_measured_twice_unless_forced(path: Path) -> None:
+    later = replace(MEASUREMENT, seconds=(9e-6,))
+    with Store(path) as store:
+        store.append_measurements([MEASUREMENT])
+        assert store.append_measurements([later]) == 0
+        assert store.measurements(*KNOWN)[MEASUREMENT.kernel] == MEASUREMENT
+        assert store.append_measurements([later], force=True) == 1
+        assert store.measurements(*KNOWN)[MEASUREMENT.kernel] == later
+        assert store.count()["measurements"] == 2
+
+
+def test_a_success_after_a_failure_needs_no_force(path: Path) -> None:
+    failed = replace(MEASUREMENT, seconds=(), converged=False, failure="device lost")
+    with Store(path) as store:
+        store.append_measurements([failed])
+        assert store.append_measurements([MEASUREMENT]) == 1
+        assert store.measurements(*KNOWN)[MEASUREMENT.kernel] == MEASUREMENT
+        assert store.append_measurements([failed]) == 0
+
+
+def test_runs_of_two_devices_are_two_runs(path: Path) -> None:
+    other = replace(RUN, device="x86-64-v3.unit-02")
+    with Store(path) as store:
+        assert store.append_runs([RUN, other, RUN]) == 2
+        assert store.runs("n" * 64, *KNOWN) == (RUN, other)
+
+
+def test_a_batch_with_a_wrong_record_leaves_nothing_behind(path: Path) -> None:
+    wrong = replace(MEASUREMENT, kernel="wrong", number="ten")  # type: ignore[arg-type]
+    with Store(path) as store:
+        with pytest.raises(StoreError, match="append"):
+            store.append_measurements([MEASUREMENT, wrong])
+        assert store.count()["measurements"] == 0
+        assert store.append_measurements([MEASUREMENT]) == 1
+
+
+@pytest.mark.parametrize("statement", ["UPDATE runs SET peak_bytes = 1", "DELETE FROM runs"])
+def test_the_file_itself_refuses_to_be_changed(path: Path, statement: str) -> None:
+    with Store(path) as store:
+        store.append_runs([RUN])
+    connection = sqlite3.connect(path)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute(statement)
+    connection.close()
+
+
+def test_a_second_writer_is_told_who_the_first_is(path: Path) -> None:
+    with Store(path), pytest.raises(StoreError, match=f"process {os.getpid()}") as refusal:
+        Store(path)
+    assert str(path) in str(refusal.value)
+    with Store(path) as store:
+        assert store.append_measurements([MEASUREMENT]) == 1
+
+
+def test_a_reader_sees_what_a_writer_at_work_has_committed(path: Path) -> None:
+    with Store(path) as writer, Store(path, readonly=True) as reader:
+        assert reader.count()["measurements"] == 0
+        writer.append_measurements([MEASUREMENT])
+        assert reader.measurements(*KNOWN) == {MEASUREMENT.kernel: MEASUREMENT}
+        with pytest.raises(StoreError, match="readonly"):
+            reader.append_measurements([replace(MEASUREMENT, kernel="another")])
+
+
+APPEND_FOREVER = """
+import sys
+from dataclasses import replace
+from itertools import count
+from cost_model.measurement import Measurement
+from cost_model.store import Store
+store = Store(sys.argv[1])
+one = Measurement("", "c", "t", "v", "c.u", 1, (1e-5,) * 30, True)
+for batch in count():
+    store.append_measurements([replace(one, kernel=f"{batch} {index}") for index in range(50)])
+    print(batch + 1, flush=True)
+"""
+
+
+def start(script: str, path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", script, path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("acknowledged", [1, 7])
+def test_a_killed_writer_loses_nothing_committed_and_leaves_no_half_batch(
+    path: Path, acknowledged: int
+) -> None:
+    writer = start(APPEND_FOREVER, path)
+    assert writer.stdout is not None
+    while int(writer.stdout.readline()) < acknowledged:
+        pass
+    writer.send_signal(signal.SIGKILL)
+    # What it still said before it died was committed as well.
+    said = writer.communicate()[0].split()
+    with Store(path) as store:
+        found = len(store.measurements("c", "t", "v"))
+    assert found % 50 == 0
+    assert found >= 50 * int(said[-1] if said else acknowledged)
+
+
+FILL_THE_DISK = """
+import resource, sys
+from cost_model.errors import StoreError
+from cost_model.measurement import Measurement
+from cost_model.store import Store
+store = Store(sys.argv[1])
+store.append_measurements([Measurement("first", "c", "t", "v", "c.u", 1, (1e-5,), True)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    store.append_measurements([Measurement("second", "c", "t", "v", "c.u", 1, (1e-5,) * 100_000, True)])
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_explained_and_costs_nothing_committed(path: Path) -> None:
+    output, _ = start(FILL_THE_DISK, path).communicate()
+    assert str(path) in output
+    assert "everything committed before is kept" in output
+    with Store(path) as store:
+        assert list(store.measurements("c", "t", "v")) == ["first"]
+
+
+def test_a_file_that_is_no_database_is_named_and_left_alone(path: Path) -> None:
+    path.write_text("layer,latency\n" * 100)
+    with pytest.raises(StoreError, match=r"store\.sqlite.*not a database.*another path|give the path"):
+        Store(path)
+    assert path.read_text() == "layer,latency\n" * 100
+
+
+def test_another_programs_database_is_left_alone(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another program"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_store_is_not_written_to(path: Path) -> None:
+    with Store(path) as store:
+        store.append_measurements([replace(MEASUREMENT, kernel=f"{index}") for index in range(500)])
+    content = bytearray(path.read_bytes())
+    content[8192:40960] = b"\xa5" * (40960 - 8192)
+    path.write_bytes(bytes(content))
+    with pytest.raises(StoreError, match="restore it from a copy"):
+        Store(path)
+
+
+@pytest.mark.parametrize(("version", "advice"), [(99, "upgrade BlinkNet"), (0, "move it away")])
+def test_another_schema_is_refused(path: Path, version: int, advice: str) -> None:
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    with pytest.raises(StoreError, match=f"schema {version}.*{advice}"):
+        Store(path)
+    with pytest.raises(StoreError, match=f"schema {version}"):
+        Store(path, readonly=True)
+
+
+def test_a_missing_store_and_a_missing_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store at"):
+        Store(tmp_path / "absent.sqlite", readonly=True)
+    with pytest.raises(StoreError, match="folder that exists"):
+        Store(tmp_path / "absent" / "store.sqlite")
+
+
+def test_a_refused_store_leaves_no_lock_behind(path: Path) -> None:
+    path.write_text("no database" * 100)
+    with pytest.raises(StoreError):
+        Store(path)
+    path.unlink()
+    with Store(path) as store:
+        assert store.count()["runs"] == 0
