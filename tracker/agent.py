@@ -38,6 +38,7 @@ def serve(
     host: str = "127.0.0.1",
     isa: Level | None = None,
     cores: Sequence[int] | None = None,
+    *,
     lifeline: int | None = None,
 ) -> None:
     """Serves this machine as device ``key`` until SIGTERM or SIGINT; to be called in the main thread.
@@ -93,6 +94,7 @@ class AgentProcess:
 
     @property
     def pid(self) -> int:
+        """Of the agent's process; each session is a child of it."""
         return self._child.pid
 
     def stop(self) -> None:
@@ -148,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         key = DeviceKey.parse(given.key)
-        serve(Address.parse(given.tracker), key, given.host, given.isa, given.cores, given.lifeline)
+        serve(Address.parse(given.tracker), key, given.host, given.isa, given.cores, lifeline=given.lifeline)
     except TrackerError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """A module of this package as a child process that cannot outlive its parent.
 
-The child holds the reading end of a pipe, its lifeline, and ends when the writing end closes. The kernel's
+The child holds the reading end of a pipe, its lifeline, and ends when the writing end closes.
 PR_SET_PDEATHSIG would do it as well, but it fires when the *thread* that started the child ends.
 """
 
@@ -20,9 +20,9 @@ _LOG_TAIL_BYTES = 2000
 
 
 class ChildProcess:
-    """``python -m MODULE ARGUMENTS --lifeline FD`` in a session of its own, its output kept for error messages.
+    """``python -m MODULE ARGUMENTS --lifeline FD``, its output kept for error messages.
 
-    Works whatever the current folder is: the package's root goes into PYTHONPATH, the current folder does not.
+    Works whatever the current folder is: the package's root goes into PYTHONPATH.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ChildProcess:
     ) -> None:
         reading, writing = os.pipe()
         self._lifeline = os.fdopen(writing, "wb", buffering=0)
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, *arguments, "--lifeline", str(reading)],
@@ -50,6 +50,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
+        """Of the process."""
         return self._process.pid
 
     def exit_code(self) -> int | None:

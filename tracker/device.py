@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -67,6 +68,7 @@ class Description:
     agent: Agent
 
     def to_json(self) -> str:
+        """One object with the fields by name."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -99,7 +101,7 @@ def _is_number_or_none(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
-_VALID = {
+_VALID: dict[str, Callable[[Any], bool]] = {
     "architecture": _is_text,
     "cpu": _is_text,
     "features": lambda value: all(map(_is_text, value)),

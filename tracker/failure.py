@@ -26,7 +26,7 @@ class Failure:
         return f"{self.device}: {self.operation}: {self.kind}: {self.message}"
 
 
-class SessionFailed(Exception):
+class SessionFailed(Exception):  # noqa: N818 (it says what happened, like every Failure)
     """A session ended because of ``failure``; open another one."""
 
     def __init__(self, failure: Failure) -> None:

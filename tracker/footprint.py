@@ -1,10 +1,10 @@
 """How much memory a network adds to a device's process. Runs in the session's child.
 
 Linux's own counters (VmRSS, VmHWM) are kept per core and are up to ~100 KB off; /proc/self/smaps is exact.
-A network's buffers stay where they are after its first run: the virtual machine and the kernels' workspaces come
-from pools that keep what they had. So what is resident after some runs is the peak, and nothing needs to be
-caught in the act. What is counted: memory of the process's own, and the pages of the network's library. Pages of
-TVM's libraries that are touched for the first time are not the network's.
+A network's buffers stay where they are after its first run: the virtual machine's buffers and the kernels'
+workspaces come from pools that keep what they had. So what is resident after some runs is the peak, and
+nothing needs to be caught in the act. What counts is the process's own memory and the pages of the network's
+library. Pages of TVM's libraries that are touched for the first time are not the network's.
 """
 
 from __future__ import annotations

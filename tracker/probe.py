@@ -1,7 +1,7 @@
 """Reads a device's files through any TVM server that has LLVM.
 
-TVM's ``download`` asks for a file's size first, and files in /proc have none. So the server compiles a few lines
-of LLVM IR, which need no linker and no C header. Runs in the session's child.
+TVM's ``download`` asks for a file's size first, and files in /proc have none. So the server compiles a few
+lines of LLVM IR, which need no linker and no C header. Runs in the session's child.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tracker.remote import RemoteDevice
 
 _LARGEST_FILE: Final = 4 << 20
 
-# A packed function: (self, arguments, their count, result); a value is 16 bytes, the payload in the upper half.
+# Packed functions: (self, arguments, their count, result); a value has 16 bytes, the upper half its payload.
 # read_file(path: tensor, text: tensor, limit: int) -> bytes read, or -1; trim() gives free heap pages back.
 _IR: Final = r"""
 @mode = private constant [2 x i8] c"r\00"

@@ -19,8 +19,8 @@ _UNUSED_CHECKS: Final = 3
 class Lease:
     """Offers one device to a tracker, one match key at a time.
 
-    The tracker hands a match key to one client, who greets the device with it. ``tick`` is to be called often:
-    it connects, offers, and notices a tracker that is gone or has forgotten the device. Nothing here raises.
+    The tracker hands a match key to one client, who greets the device with it. ``tick`` is to be called
+    often: it connects, offers, and notices a tracker that is gone or has forgotten us. Nothing here raises.
     """
 
     def __init__(self, tracker: Address, key: DeviceKey, device: Address, announced_host: str | None) -> None:

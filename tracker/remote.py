@@ -1,4 +1,4 @@
-"""A session's own side of TVM RPC: opens one device and keeps what was loaded on it. Runs in the session's child."""
+"""TVM's RPC client: opens one device and keeps what was loaded on it. Runs in the session's child."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tracker.wire import REQUEST, SUCCESS, TrackerConnection, WireError
 _RETRY_S: Final = 0.2
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """The device was in use until the deadline."""
 
 
 def connect(tracker: Address, key: str, deadline: float, session_timeout_s: float) -> Any:
     """An RPC session with the device, by ``deadline`` on the monotonic clock.
 
-    Raises Busy, or OSError when the tracker or the device cannot be reached.
+    Raises BusyError, or OSError when the tracker or the device cannot be reached.
     """
     while True:
         host, port, matchkey = _request(tracker, key, deadline)
@@ -44,7 +44,7 @@ def _request(tracker: Address, key: str, deadline: float) -> tuple[str, int, str
                 REQUEST, key, "", 1, timeout_s=max(0.1, deadline - time.monotonic())
             )
         except TimeoutError as error:
-            raise Busy from error
+            raise BusyError from error
     if status != SUCCESS:
         raise WireError(f"the tracker at {tracker} answers a request with status {status}")
     host, port, matchkey = offer
@@ -70,7 +70,7 @@ class RemoteDevice:
             return None
 
     def load(self, library: Path) -> Any:
-        """The library as a remote module; uploaded once, for a second upload of a name crashes TVM's server."""
+        """The library as a remote module; uploaded once: a name that comes twice crashes TVM's server."""
         status = library.stat()
         identity = (library.resolve(), status.st_mtime_ns, status.st_size)
         if identity not in self._modules:
@@ -84,6 +84,7 @@ class RemoteDevice:
         return f"{next(self._names)}-{name}"
 
     def load_as(self, name: str, content: bytes) -> Any:
+        """Uploads ``content`` as a file and loads it."""
         self.session.upload(bytearray(content), name)
         return self.session.load_module(name)
 

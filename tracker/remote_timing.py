@@ -11,18 +11,18 @@ from tracker.timing import Argument, Timing, TimingPolicy
 _CHUNK: Final = 10
 
 
-class NoSuchFunction(Exception):
+class MissingFunctionError(Exception):
     """The library does not hold the function."""
 
 
 def time_function(
     device: RemoteDevice, module: Any, symbol: str, arguments: list[Argument], policy: TimingPolicy
 ) -> Timing:
-    """Adaptive repeats of one function with its arguments filled; raises NoSuchFunction."""
+    """Adaptive repeats of one function with its arguments filled; raises MissingFunctionError."""
     try:
         module.get_function(symbol)
     except AttributeError as error:
-        raise NoSuchFunction(f"the library has no function {symbol}") from error
+        raise MissingFunctionError(f"the library has no function {symbol}") from error
     tensors = [device.filled(*argument) for argument in arguments]
     evaluate = _Evaluator(device, module, symbol, tensors)
     until = time.monotonic() + policy.budget_s
@@ -38,7 +38,7 @@ def time_function(
 
 
 class _Evaluator:
-    """TVM's time evaluator on the device: seconds per call, one value a repeat; a first call does not count."""
+    """TVM's time evaluator on the device: seconds per call, one a repeat; a first call does not count."""
 
     def __init__(self, device: RemoteDevice, module: Any, symbol: str, tensors: list[Any]) -> None:
         self._device = device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -32,8 +33,9 @@ class ServedSession:
         """Forks a process that calls ``run(file descriptor, folder)`` and then ends."""
         self.connection = connection
         self._kill_at = time.monotonic() + hello.timeout_s
-        self._timeout_s = hello.timeout_s
-        self._timed_out = False
+        self._hello = hello
+        self._expires_at = self._kill_at
+        self._expired = False
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         agent = os.getpid()
         self.pid = os.fork()
@@ -52,11 +54,14 @@ class ServedSession:
     def enforce(self) -> None:
         """Kills the session when its time is over."""
         if time.monotonic() >= self._kill_at:
-            self._timed_out = True
+            self._expired = time.monotonic() >= self._expires_at
             self.kill()
 
     def kill(self) -> None:
-        _kill_group(self.pid)
+        """Ends the process and what it started."""
+        for kill in (os.killpg, os.kill):  # It may not have become its group's leader yet.
+            with contextlib.suppress(ProcessLookupError):
+                kill(self.pid, signal.SIGKILL)
 
     def ended(self) -> bool:
         """Whether the process is gone; then nothing of the session is left but the open connection."""
@@ -73,10 +78,11 @@ class ServedSession:
         self._clean_up()
 
     def _clean_up(self) -> None:
-        _kill_group(self.pid)  # What a kernel forked is in the same group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # What a kernel forked is in the same group.
         shutil.rmtree(self._folder, ignore_errors=True)
-        if self._timed_out:
-            _tell_time_out(self.connection, self._timeout_s)
+        if self._expired:
+            _tell_expired(self.connection, self._hello.timeout_s)
         self.connection.close()
 
 
@@ -108,17 +114,13 @@ def _become_session(agent: int, fd: int, folder: Path, run: Callable[[int, Path]
         os._exit(code)
 
 
-def _kill_group(pid: int) -> None:
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def _tell_time_out(connection: socket.socket, timeout_s: float) -> None:
+def _tell_expired(connection: socket.socket, timeout_s: float) -> None:
     """TVM's own clients turn this into an RPCSessionTimeoutError."""
+    from tvm.error import InternalError
     from tvm.rpc._ffi_api import ReturnException
 
     connection.settimeout(_SEND_S)
-    ReturnException(connection.fileno(), f"RPCSessionTimeoutError: the session's {timeout_s:g} s are over")
+    with contextlib.suppress(InternalError, OSError):  # The client may be gone as well.
+        ReturnException(
+            connection.fileno(), f"RPCSessionTimeoutError: the session's {timeout_s:g} s are over"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import select
 import signal
 import socket
@@ -85,15 +85,15 @@ class DeviceServer:
         self._stopping = True
 
     def _step(self) -> None:
-        for fd, events in self._poll.poll(self._patience_s() * 1000):
-            self._handle(fd, events)
+        for fd, _ in self._poll.poll(self._patience_s() * 1000):
+            self._handle(fd)
         self._tend_session()
         self._drop_slow_peers()
 
     def _patience_s(self) -> float:
         return min(_TICK_S, self._session.due_s if self._session else _TICK_S)
 
-    def _handle(self, fd: int, events: int) -> None:
+    def _handle(self, fd: int) -> None:
         if fd == self._listening.fileno():
             self._accept()
         elif fd == self._wake.fileno():
@@ -178,10 +178,8 @@ class DeviceServer:
         del self._peers[fd]
 
     def _unwatch(self, fd: int) -> None:
-        try:
+        with contextlib.suppress(KeyError):  # Its client may have hung up before.
             self._poll.unregister(fd)
-        except KeyError:
-            pass  # Its client has hung up before.
 
     def _close(self) -> None:
         signal.set_wakeup_fd(-1)

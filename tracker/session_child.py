@@ -1,4 +1,4 @@
-"""The process in which a Session lives: takes one request after the other until its parent leaves or kills it.
+"""The process in which a Session lives: takes requests until its parent leaves or kills it.
 
 Requests are ``(operation, arguments)``; answers are ``("item", value)``, ``("result", value)`` and
 ``("failed", kind, message)``. The parent keeps the deadlines, so nothing here does.
@@ -7,6 +7,7 @@ Requests are ``(operation, arguments)``; answers are ``("item", value)``, ``("re
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -20,10 +21,10 @@ from tracker.address import Address
 from tracker.child import end_with_parent
 from tracker.failure import FailureKind
 from tracker.footprint import measure_peak
-from tracker.remote import Busy, RemoteDevice, connect
+from tracker.remote import BusyError, RemoteDevice, connect
 from tracker.remote_files import describe_device
 from tracker.remote_network import RemoteNetwork, time_networks
-from tracker.remote_timing import NoSuchFunction, time_function
+from tracker.remote_timing import MissingFunctionError, time_function
 from tracker.timing import Argument, TimingPolicy
 
 Send = Callable[[Any], None]
@@ -38,9 +39,11 @@ class Operations:
         self._device: RemoteDevice
 
     def open(self, tracker: Address, key: str, deadline: float, session_timeout_s: float) -> None:
+        """See ``Session.open``; ``deadline`` is a time of the monotonic clock, which all processes share."""
         self._device = RemoteDevice(connect(tracker, key, deadline, session_timeout_s))
 
     def describe(self) -> str:
+        """The Description in JSON."""
         return describe_device(self._device)
 
     def time_functions(
@@ -51,7 +54,7 @@ class Operations:
         for symbol, arguments in requests:
             try:
                 self._send(("item", time_function(self._device, module, symbol, arguments, policy)))
-            except NoSuchFunction as error:
+            except MissingFunctionError as error:
                 self._send(("item", str(error)))
 
     def load_network(
@@ -62,12 +65,15 @@ class Operations:
         input_shape: tuple[int, ...],
         output_shape: tuple[int, ...],
     ) -> None:
+        """See ``Session.load_network``."""
         self._networks[name] = RemoteNetwork(self._device, library, parameters, input_shape, output_shape)
 
     def time_networks(self, names: Sequence[str], rounds: int, repeats: int) -> dict[str, tuple[float, ...]]:
+        """See ``Session.time_networks``."""
         return time_networks({name: self._networks[name] for name in names}, rounds, repeats)
 
     def predict(self, name: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """See ``Session.predict``."""
         return self._networks[name].predict(inputs)
 
     def measure_peak(
@@ -77,6 +83,7 @@ class Operations:
         input_shape: tuple[int, ...],
         output_shape: tuple[int, ...],
     ) -> int:
+        """See ``Session.measure_peak``."""
         return measure_peak(self._device, library, parameters, input_shape, output_shape)
 
     def close(self) -> None:
@@ -88,6 +95,9 @@ class Operations:
 def serve(connection: Connection) -> None:
     """Answers requests until the parent asks to close or is gone."""
     operations = Operations(connection.send)
+    connection.send(
+        ("result", None)
+    )  # Importing is done: from now on the parent's deadlines are the device's.
     operation = ""
     while operation != "close":
         operation, arguments = connection.recv()
@@ -97,13 +107,13 @@ def serve(connection: Connection) -> None:
 def _answer(operations: Operations, operation: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     try:
         return "result", getattr(operations, operation)(*arguments)
-    except Exception as error:  # noqa: BLE001 (whatever TVM raises ends the session, and the parent says so)
+    except Exception as error:
         return "failed", _kind(error, operation), f"{type(error).__name__}: {error}"
 
 
 def _kind(error: Exception, operation: str) -> FailureKind:
     text = str(error)
-    if isinstance(error, Busy):
+    if isinstance(error, BusyError):
         return "busy"
     if operation == "open":
         return "unreachable"
@@ -119,10 +129,8 @@ def main() -> None:
     parser.add_argument("--lifeline", type=int, required=True)
     arguments = parser.parse_args()
     end_with_parent(arguments.lifeline)
-    try:
+    with contextlib.suppress(EOFError):
         serve(Connection(arguments.fd))
-    except EOFError:
-        pass
     os._exit(0)  # TVM's destructors may wait for a device that does not answer.
 
 

@@ -17,11 +17,16 @@ class ArgumentSpec(Protocol):
     """An argument of a compiled function and how to fill it: ``random``, ``range`` or ``zeros``."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """All dimensions."""
+
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """As numpy names it."""
+
     @property
-    def fill(self) -> str: ...
+    def fill(self) -> str:
+        """What it holds before the function is called."""
 
 
 class Argument(NamedTuple):
@@ -76,6 +81,7 @@ class Timing:
 
     @property
     def median_s(self) -> float:
+        """Seconds per call."""
         return median(self.seconds)
 
 

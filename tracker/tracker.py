@@ -64,6 +64,7 @@ class TrackerProcess:
 
     @property
     def pid(self) -> int:
+        """Of the tracker's process."""
         return self._child.pid
 
     def stop(self) -> None:

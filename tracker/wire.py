@@ -1,6 +1,6 @@
 """TVM's tracker protocol in plain sockets: a magic number, then JSON messages with their length in front.
 
-The reference is ``tvm/rpc/tracker.py``. Importing tvm costs half a second and its own client has no time-outs.
+The reference is ``tvm/rpc/tracker.py``. Importing tvm costs half a second, and its client has no time-outs.
 """
 
 from __future__ import annotations
@@ -55,10 +55,8 @@ class TrackerConnection:
         self.close()
 
     def close(self) -> None:
+        """May be called twice."""
         self._socket.close()
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
 
     def call(self, *message: Any, timeout_s: float | None = None) -> Any:
         """Sends one message and returns the tracker's answer; ``timeout_s`` replaces the connection's."""

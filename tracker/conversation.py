@@ -1,0 +1,87 @@
+"""Requests to a session's own process, each with a deadline, until one of them fails."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from tracker.child import ChildProcess
+from tracker.failure import Failure, FailureKind, SessionFailed
+
+_START_S: Final = 60.0
+_CLOSE_S: Final = 2.0
+_TRANSFER_S: Final = 60
+_ENVIRONMENT: Final = {"TVM_USE_RUNTIME_LIB": "1", "TVM_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class Conversation:
+    """A process that does one operation after the other, see ``tracker.session_child``.
+
+    After a failure the process is killed, and every further request raises the same failure.
+    """
+
+    def __init__(self, device: str) -> None:
+        """Starts the process and waits until it has imported what it needs."""
+        self._device = device
+        self._failure: Failure | None = None
+        ours, theirs = socket.socketpair()
+        # A stopped process must not hold up a transfer.
+        for option in (
+            socket.SO_SNDTIMEO,
+            socket.SO_RCVTIMEO,
+        ):
+            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _TRANSFER_S, 0))
+        with theirs:
+            fd = theirs.fileno()
+            self._child = ChildProcess("tracker.session_child", ["--fd", str(fd)], [fd], _ENVIRONMENT)
+        self._connection = Connection(ours.detach())
+        self.receive("start", _START_S)
+
+    @property
+    def pid(self) -> int:
+        """Of the session's process on this machine."""
+        return self._child.pid
+
+    def ask(self, operation: str, *arguments: Any, deadline_s: float) -> Any:
+        """The answer to one request; raises SessionFailed."""
+        self.send(operation, *arguments)
+        return self.receive(operation, deadline_s)
+
+    def send(self, operation: str, *arguments: Any) -> None:
+        """One request; raises SessionFailed."""
+        if self._failure is not None:
+            raise SessionFailed(self._failure)
+        try:
+            self._connection.send((operation, arguments))
+        except OSError as error:
+            raise self.fail("crash", f"the session's process is gone: {error}", operation) from error
+
+    def receive(self, operation: str, deadline_s: float) -> Any:
+        """The next answer; raises SessionFailed when it is a failure or does not come in time."""
+        try:
+            if not self._connection.poll(deadline_s):
+                raise self.fail("timeout", f"no answer within {deadline_s:g} s", operation)
+            kind, *value = self._connection.recv()
+        except (EOFError, OSError) as error:
+            last_words = self._child.log_tail()
+            raise self.fail("crash", f"the session's process ended: {last_words}", operation) from error
+        if kind == "failed":
+            raise self.fail(value[0], value[1], operation)
+        return value[0]
+
+    def fail(self, kind: FailureKind, message: str, operation: str) -> SessionFailed:
+        """Ends the process; the exception is for the caller to raise."""
+        self._failure = self._failure or Failure(kind, message, self._device, operation)
+        self._child.kill()
+        self._connection.close()
+        return SessionFailed(self._failure)
+
+    def close(self) -> None:
+        """Lets the process take leave of the device; may be called twice."""
+        if self._failure is None:
+            with contextlib.suppress(SessionFailed):
+                self.ask("close", deadline_s=_CLOSE_S)
+            self.fail("skipped", "the session was closed before", "close")
