@@ -1,0 +1,30 @@
+"""Readable, unique layer names out of what exporters write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from itertools import count
+
+from network.onnx_graph import Node
+
+
+def unique_name(node: Node, prefix: str, taken: Set[str]) -> str:
+    """The node's name in short; ``prefix`` and a number where it has none or the name is taken.
+
+    ``/features/features.0/Conv`` becomes ``features.0``.
+    """
+    name = _shorten(node)
+    if name and name not in taken:
+        return name
+    base = name + "_" if name else prefix
+    return next(each for index in count(1) if (each := f"{base}{index}") not in taken)
+
+
+def _shorten(node: Node) -> str:
+    parts = [part for part in node.name.split("/") if part]
+    if len(parts) > 1 and re.fullmatch(rf"{node.kind}(_\d+)?", parts[-1], re.IGNORECASE):
+        parts.pop()
+    pairs = zip(parts, [*parts[1:], ""], strict=True)
+    kept = [part for part, following in pairs if not following.startswith(f"{part}.")]
+    return re.sub(r"[^\w.\-]", "_", ".".join(kept))
