@@ -1,0 +1,119 @@
+"""Affine 8-bit quantization: asymmetric uint8 activations a tensor, symmetric int8 weights a channel.
+
+The scheme of Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference"; ranges are those with the least squared error on calibration data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from network.layers import Network
+
+LEVELS = 255
+CLIPPED_PERCENT = (0.0, 0.01, 0.1)
+"""Shares of the values beyond the range on either side: min-max, and what ignores rare outliers."""
+CALIBRATION_VALUES = 1 << 20
+"""More values than this change neither percentiles nor errors visibly; they cost time."""
+WEIGHT_RANGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
+WEIGHT_LEVELS = 127
+PASS_ON = {"max_pool", "avg_pool", "relu"}
+"""Operators whose output lies within their input's range."""
+
+
+@dataclass(frozen=True, slots=True)
+class QParams:
+    """A uint8 ``q`` stands for ``scale * (q - zero_point)``; zero is exact."""
+
+    scale: float
+    zero_point: int
+
+    def quantize(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Round half to even and saturate, as the kernels do."""
+        return np.rint(values / np.float32(self.scale) + self.zero_point).clip(0, LEVELS).astype(np.uint8)
+
+    def dequantize(self, values: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The values that the integers stand for."""
+        return np.float32(self.scale) * (values.astype(np.float32) - self.zero_point)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedWeight:
+    """``scale[channel] * values[channel]`` stands for a weight."""
+
+    values: NDArray[np.int8]
+    """``(co, kh, kw, ci)``, from -127 to 127."""
+    scale: NDArray[np.float32]
+    """``(co,)``."""
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """The weight that the integers stand for."""
+        return self.values * self.scale[:, None, None, None]
+
+
+def calibrate(values: NDArray[np.float32]) -> QParams:
+    """The range (min-max or without rare outliers) that stores these values with the least squared error."""
+    flat = _thin(values)
+    candidates = dict.fromkeys(_covering(*_range(flat, clipped)) for clipped in CLIPPED_PERCENT)
+    return min(candidates, key=lambda each: _squared_error(flat, each))
+
+
+def tensor_qparams(network: Network, activations: Mapping[str, NDArray[np.float32]]) -> dict[str, QParams]:
+    """For each layer's output, from activations of the exact network; pools and ReLU pass on their input's."""
+    found: dict[str, QParams] = {}
+    for layer in network.layers:
+        if layer.op in PASS_ON:
+            found[layer.name] = found[layer.inputs[0]]
+        else:
+            found[layer.name] = calibrate(activations[layer.name])
+    return found
+
+
+def quantize_weight(weight: NDArray[np.float32]) -> QuantizedWeight:
+    """A weight ``(co, kh, kw, ci)`` in int8; each channel's range is the one with the least squared error."""
+    rows = weight.reshape(len(weight), -1)
+    largest = np.abs(rows).max(axis=1)
+    full = np.where(largest > 0, largest, 1.0) / WEIGHT_LEVELS
+    scales = [(full * share).astype(np.float32) for share in WEIGHT_RANGES]
+    errors = [_weight_error(rows, scale) for scale in scales]
+    scale = np.choose(np.argmin(errors, axis=0), scales)
+    return QuantizedWeight(_rounded(rows, scale).astype(np.int8).reshape(weight.shape), scale)
+
+
+def _thin(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    flat = values.reshape(-1)
+    # An odd stride visits every channel: channel counts are mostly even.
+    stride = len(flat) // CALIBRATION_VALUES | 1
+    return flat[::stride]
+
+
+def _range(flat: NDArray[np.float32], clipped_percent: float) -> tuple[float, float]:
+    low, high = np.percentile(flat, [clipped_percent, 100 - clipped_percent])
+    return float(low), float(high)
+
+
+def _covering(low: float, high: float) -> QParams:
+    low, high = min(low, 0.0), max(high, 0.0)
+    if low == high:
+        return QParams(1.0, 0)
+    # Kernels hold scales in float32; this is the value that they use.
+    scale = float(np.float32((high - low) / LEVELS))
+    return QParams(scale, round(-low / scale))
+
+
+def _squared_error(flat: NDArray[np.float32], qparams: QParams) -> float:
+    error = qparams.dequantize(qparams.quantize(flat)) - flat
+    return float(np.dot(error, error))
+
+
+def _rounded(rows: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[Any]:
+    return np.rint(rows / scale[:, None]).clip(-WEIGHT_LEVELS, WEIGHT_LEVELS)
+
+
+def _weight_error(rows: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[Any]:
+    return np.square(_rounded(rows, scale) * scale[:, None] - rows).sum(axis=1)
