@@ -1,0 +1,44 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Plain decimal notation with that many significant digits, trailing zeros kept: 0.310, 61.2, 2,310."""
+    if value == 0:
+        return "0"
+    magnitude = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+    if magnitude >= digits:
+        return f"{value:,.0f}"
+    return f"{value:.{digits - magnitude}f}"
+
+
+def duration(seconds: float) -> str:
+    """In microseconds below a millisecond, in milliseconds above."""
+    unit, scale = duration_unit(seconds)
+    return f"{significant(seconds * scale)} {unit}"
+
+
+def duration_unit(seconds: float) -> tuple[str, float]:
+    """Name of the unit that fits, and how many of it make a second."""
+    return ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
+
+
+def size(nbytes: float) -> str:
+    """In the largest binary unit of which there is at least one."""
+    for unit, scale in SIZES:
+        if nbytes >= scale:
+            return f"{significant(nbytes / scale)} {unit}"
+    return f"{nbytes:.0f} B"
+
+
+def share(fraction: float) -> str:
+    """As a percentage: 19.7 %."""
+    return f"{fraction * 100:.1f} %"
+
+
+def points(value: float) -> str:
+    """Percentage points."""
+    return f"{value:.2f} pp"

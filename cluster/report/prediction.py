@@ -1,0 +1,116 @@
+"""Figure: predicted against measured latency of kernels, and the error on those the model never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from cluster.report import formats
+from cluster.report.svg import Frame, tag
+
+
+@dataclass(frozen=True, slots=True)
+class KernelEstimate:
+    """A kernel that was both predicted and measured."""
+
+    kernel: str
+    predicted_s: float
+    measured_s: float
+    held_out: bool
+    """Whether the prediction came from a model that had not seen this measurement."""
+
+    @property
+    def error(self) -> float:
+        """Relative to the measurement, without sign."""
+        return abs(self.predicted_s / self.measured_s - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionInfo:
+    """Everything in the figure; errors are ``None`` where nothing was held out."""
+
+    kernels: tuple[KernelEstimate, ...]
+    """Those held out last, so that they are drawn on top."""
+    held_out: int
+    median_error: float | None
+    mean_error: float | None
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """From the fastest to the slowest, of both axes."""
+        every = [value for each in self.kernels for value in (each.predicted_s, each.measured_s)]
+        return min(every), max(every)
+
+
+def prediction_info(kernels: Sequence[KernelEstimate]) -> PredictionInfo | None:
+    """The errors and what is drawn; ``None`` without kernels."""
+    if not kernels:
+        return None
+    errors = [each.error for each in kernels if each.held_out]
+    return PredictionInfo(
+        kernels=tuple(sorted(kernels, key=lambda each: each.held_out)),
+        held_out=len(errors),
+        median_error=median(errors) if errors else None,
+        mean_error=fmean(errors) if errors else None,
+    )
+
+
+def summary(info: PredictionInfo) -> str:
+    """The errors in a sentence."""
+    if info.median_error is None or info.mean_error is None:
+        return f"{len(info.kernels)} kernels; none was held out, so there is no honest error to tell."
+    return (
+        f"{len(info.kernels)} kernels. On the {info.held_out} that the model had not seen, the median error "
+        f"is {formats.share(info.median_error)}, the mean {formats.share(info.mean_error)}."
+    )
+
+
+def render(info: PredictionInfo) -> str:
+    """The figure as SVG: logarithmic on both axes, in microseconds."""
+    fastest, slowest = info.span_s
+    span = (fastest * 1e6 / 1.3, slowest * 1e6 * 1.3)
+    frame = Frame.of(span, span, logarithmic=True)
+    content = (
+        _band(frame)
+        + frame.axes("measured, µs", "predicted, µs")
+        + tag("line", class_="diagonal", x1=frame.x.start, y1=frame.y.start, x2=frame.x.end, y2=frame.y.end)
+        + "".join(_mark(each, frame) for each in info.kernels)
+    )
+    return frame.svg(content, "Predicted against measured latency of kernels")
+
+
+def _band(frame: Frame) -> str:
+    """Within 10 % of the measurement."""
+    low, high = frame.x.low, frame.x.high
+    corners = (
+        (low, low * 1.1),
+        (high / 1.1, high),
+        (high, high),
+        (high, high / 1.1),
+        (low * 1.1, low),
+        (low, low),
+    )
+    return tag(
+        "polygon", class_="band", points=" ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in corners)
+    )
+
+
+def _mark(kernel: KernelEstimate, frame: Frame) -> str:
+    measured, predicted = formats.duration(kernel.measured_s), formats.duration(kernel.predicted_s)
+    tip = "\n".join(
+        (
+            kernel.kernel,
+            f"measured {measured}, predicted {predicted}",
+            f"off by {formats.share(kernel.error)}{', held out' if kernel.held_out else ''}",
+        )
+    )
+    return tag(
+        "circle",
+        class_="kernel held-out" if kernel.held_out else "kernel",
+        cx=frame.x(kernel.measured_s * 1e6),
+        cy=frame.y(kernel.predicted_s * 1e6),
+        r=3.5,
+        data_tip=tip,
+        tabindex=0,
+    )
