@@ -96,6 +96,7 @@ def _shape(sample: Sample) -> dict[str, float]:
         "width": width,
         "log_channels": log(channels),
         "log_input_channels": log(read),
+        "log_reduction": log(_reduction(sample)),
         "window": sample.window[0] * sample.window[1],
         "stride": sample.stride[0] * sample.stride[1],
         "channels_waste": _waste(channels, sample.lanes),
@@ -107,8 +108,20 @@ def _tile(sample: Sample) -> dict[str, float]:
     sizes = (*sample.tile, *[1] * TILE_SIZES)
     head, rest = sizes[: TILE_SIZES - 1], sizes[TILE_SIZES - 1 :]
     named = {f"tile_{index}": float(size) for index, size in enumerate((*head, prod(rest)))}
-    area = float(prod(sizes))
-    return {**named, "tile_area": area, "tile_waste": _waste(sample.output_shape[1], sizes[0])}
+    return {
+        **named,
+        "tile_area": float(prod(sizes)),
+        "tile_waste": _waste(sample.output_shape[1], sizes[0]),
+        # Parameters that one tile of outputs reads again and again: do they fit the first cache?
+        "log_tile_parameters": log(
+            _reduction(sample) * sizes[1] * sample.lanes * (1 if sample.integer else 4)
+        ),
+    }
+
+
+def _reduction(sample: Sample) -> int:
+    """Inputs of one output."""
+    return sample.window[0] * sample.window[1] * sample.input_shape[2]
 
 
 def _waste(size: int, step: int) -> float:

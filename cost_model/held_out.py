@@ -6,9 +6,14 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 
-def draw(key: str, seed: int) -> float:
-    """A number from 0 (included) to 1 (excluded) that depends on nothing but the key and the seed."""
-    digest = blake2b(key.encode(), digest_size=8, salt=seed.to_bytes(8, "little")).digest()
+def draw(key: str, seed: int, purpose: str) -> float:
+    """A number from 0 (included) to 1 (excluded) that depends on nothing but its arguments.
+
+    Draws for different purposes are independent: what was held out once does not empty a later draw's folds.
+    """
+    digest = blake2b(
+        key.encode(), digest_size=8, salt=seed.to_bytes(8, "little"), person=purpose.encode()
+    ).digest()
     # A float has 53 bits: with all 64 the largest would round up to 1.
     return (int.from_bytes(digest, "little") >> 11) / 2**53
 
@@ -18,4 +23,4 @@ def select_held_out(keys: Iterable[str], share: float, seed: int) -> frozenset[s
 
     A key stays in or out whatever other keys there are; a larger share holds out the same keys and more.
     """
-    return frozenset(key for key in keys if draw(key, seed) < share)
+    return frozenset(key for key in keys if draw(key, seed, "predict") < share)

@@ -97,10 +97,9 @@ def holdout_error(samples: Sequence[Sample], share: float, seed: int) -> Holdout
 
     Raises ``CostModelError`` if nothing is left on one of the two sides.
     """
-    unseen = select_held_out({each.kernel for each in samples}, share, seed)
-    held_out = [each for each in samples if each.kernel in unseen]
+    held_out = [each for each in samples if draw(each.kernel, seed, "test") < share]
     _check(held_out)
-    model = LatencyModel.fit([each for each in samples if each.kernel not in unseen])
+    model = LatencyModel.fit([each for each in samples if draw(each.kernel, seed, "test") >= share])
     measured = _seconds(held_out)
     predicted = model.predict_s(held_out)
     errors = np.abs(predicted - measured) / measured
@@ -143,8 +142,8 @@ def _factors(samples: Sequence[Sample]) -> dict[str, float]:
     """Conformal factor of each class from the errors on kernels left out, fold by fold."""
     errors: dict[str, list[float]] = {name: [] for name in _classes(samples)}
     for fold in range(FOLDS):
-        unseen = [each for each in samples if int(draw(each.kernel, seed=0) * FOLDS) == fold]
-        seen = [each for each in samples if int(draw(each.kernel, seed=0) * FOLDS) != fold]
+        unseen = [each for each in samples if _fold(each) == fold]
+        seen = [each for each in samples if _fold(each) != fold]
         known = set(_classes(seen))
         unseen = [each for each in unseen if each.device_class in known]
         if unseen:
@@ -156,6 +155,10 @@ def _factors(samples: Sequence[Sample]) -> dict[str, float]:
         name: _conformal(ratios if len(ratios) >= ENOUGH_FOR_A_CLASS else pooled)
         for name, ratios in errors.items()
     }
+
+
+def _fold(sample: Sample) -> int:
+    return int(draw(sample.kernel, 0, "fold") * FOLDS)
 
 
 def _conformal(ratios: Sequence[float]) -> float:

@@ -87,7 +87,9 @@ class LossCurve:
     def _law_reaches(self, start: float, more_pp: float) -> float:
         if self.scale == 0:
             return inf
-        return float((start + more_pp / self.scale) ** (1 / self.exponent))
+        # A law that hardly rises reaches the loss beyond every float.
+        with np.errstate(over="ignore"):
+            return float(np.power(start + more_pp / self.scale, 1 / self.exponent))
 
 
 def _power_law(divergence: Floats, loss: Floats, known: Floats) -> tuple[float, float]:

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cost_model.memory import Correction, LayerMemory, Observation, peak_bytes, storage_bytes
+from network.variants import Work
+
+sizes = st.integers(0, 10**9)
+layers = st.lists(st.builds(LayerMemory, parameter_bytes=sizes, live_bytes=sizes), max_size=6)
+
+
+def work(input_bytes: int, output_bytes: int, parameter_bytes: int, workspace_bytes: int) -> Work:
+    return Work(1, 0, input_bytes, output_bytes, parameter_bytes, workspace_bytes)
+
+
+def test_a_variant_of_two_kernels_keeps_both_parameters_and_one_live_set() -> None:
+    narrow, wide = work(100, 20, 1000, 5), work(20, 300, 2000, 0)
+    assert LayerMemory.of([narrow, wide]) == LayerMemory(parameter_bytes=3000, live_bytes=320)
+    assert LayerMemory.of([]) == LayerMemory(0, 0)
+
+
+def test_the_peak_is_all_parameters_the_largest_live_set_and_the_library() -> None:
+    network = [LayerMemory(1000, 50), LayerMemory(200, 700), LayerMemory(0, 90)]
+    assert peak_bytes(network, library_bytes=10_000) == 10_000 + 1200 + 700
+    assert storage_bytes(network, library_bytes=10_000) == 10_000 + 1200
+
+
+@given(network=layers, more=st.builds(LayerMemory, parameter_bytes=sizes, live_bytes=sizes))
+def test_another_layer_never_needs_less(network: list[LayerMemory], more: LayerMemory) -> None:
+    assert peak_bytes([*network, more]) >= peak_bytes(network) + more.parameter_bytes
+    assert storage_bytes([*network, more]) == storage_bytes(network) + more.parameter_bytes
+
+
+def test_every_verified_run_of_the_class_is_covered_afterwards() -> None:
+    runs = [Observation("v3", 1000, 1300), Observation("v3", 5000, 5900), Observation("v4", 1000, 900)]
+    correction = Correction.fit(runs)
+    assert all(
+        correction.correct(each.device_class, each.predicted_bytes) >= each.measured_bytes for each in runs
+    )
+    assert correction.correct("v4", 2000) == 1900
+    assert correction.correct("never verified", 2000) == 2000
