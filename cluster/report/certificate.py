@@ -12,13 +12,14 @@ from runtime.configuration import Certificate, Costs
 
 def render(certificate: Certificate, predicted: Costs) -> str:
     """Predicted, verified and exact side by side."""
-    return tag("p", escape(_sentence(certificate))) + _table(certificate, predicted) + _versions(certificate)
+    words = tag("p", escape(_sentence(certificate))) + _versions(certificate)
+    return tag("div", tag("div", words) + _table(certificate, predicted), class_="beside")
 
 
 def _sentence(certificate: Certificate) -> str:
     return (
         f"{certificate.runs} runs on {certificate.device}, in turn with the exact configuration. "
-        f"With {certificate.confidence:.0%} confidence, {certificate.percentile:g} % of runs take at most "
+        f"With {certificate.confidence:.0%} confidence, {certificate.percentile:g}% of runs take at most "
         f"{formats.duration(certificate.latency_s)}. "
         f"Accuracy was counted on {certificate.samples:,} samples that chose nothing. "
         f"Issued {certificate.issued}, after {certificate.rounds} "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+NO_BREAK = "\u00a0"
+"""Between a number and its unit, so that no line ends there."""
 SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
@@ -18,7 +20,7 @@ def significant(value: float, digits: int = 3) -> str:
 def duration(seconds: float) -> str:
     """In microseconds below a millisecond, in milliseconds above."""
     unit, scale = duration_unit(seconds)
-    return f"{significant(seconds * scale)} {unit}"
+    return f"{significant(seconds * scale)}{NO_BREAK}{unit}"
 
 
 def duration_unit(seconds: float) -> tuple[str, float]:
@@ -30,15 +32,15 @@ def size(nbytes: float) -> str:
     """In the largest binary unit of which there is at least one."""
     for unit, scale in SIZES:
         if nbytes >= scale:
-            return f"{significant(nbytes / scale)} {unit}"
-    return f"{nbytes:.0f} B"
+            return f"{significant(nbytes / scale)}{NO_BREAK}{unit}"
+    return f"{nbytes:.0f}{NO_BREAK}B"
 
 
 def share(fraction: float) -> str:
-    """As a percentage: 19.7 %."""
-    return f"{fraction * 100:.1f} %"
+    """As a percentage: 19.7%."""
+    return f"{fraction:.1%}"
 
 
 def points(value: float) -> str:
     """Percentage points."""
-    return f"{value:.2f} pp"
+    return f"{value:.2f}{NO_BREAK}pp"

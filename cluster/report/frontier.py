@@ -142,24 +142,21 @@ def _envelope(info: FrontierInfo, frame: Frame, scale: float) -> str:
 
 def _mark(point: Point, frame: Frame, scale: float, largest: int) -> str:
     x, y = frame.x(point.latency_s * scale), frame.y(point.loss_pp)
-    circle = tag("circle", cx=x, cy=y, r=max(2.5, LARGEST_RADIUS * sqrt(point.peak_bytes / largest)))
-    named = point.kind != "frontier"
-    ring = tag("circle", class_="ring", cx=x, cy=y, r=LARGEST_RADIUS + 4) if point.kind == "chosen" else ""
-    near_end = x > frame.x.end - 70
-    name = label(
-        x + (-15 if near_end else 15),
-        y - 8,
-        point.kind,
-        class_="name",
-        text_anchor="end" if near_end else "start",
-    )
-    return tag(
-        "g",
-        ring + circle + (name if named else ""),
-        class_=f"point {point.kind}",
-        data_tip=_tip(point),
-        tabindex=0,
-    )
+    content = tag("circle", cx=x, cy=y, r=max(2.5, LARGEST_RADIUS * sqrt(point.peak_bytes / largest)))
+    if point.kind == "chosen":
+        content += tag("circle", class_="ring", cx=x, cy=y, r=LARGEST_RADIUS + 4)
+    if point.kind != "frontier":
+        content += _name(point.kind, x, y, frame)
+    return tag("g", content, class_=f"point {point.kind}", data_tip=_tip(point), tabindex=0)
+
+
+def _name(kind: str, x: float, y: float, frame: Frame) -> str:
+    """Left of the chosen point, where no frontier is; above the others."""
+    if kind == "chosen" and x > frame.x.start + 80:
+        return label(x - 20, y + 4, kind, class_="name", text_anchor="end")
+    if x > frame.x.end - 60:
+        return label(x + 9, y - 15, kind, class_="name", text_anchor="end")
+    return label(x + 16, y - 8, kind, class_="name")
 
 
 def _tip(point: Point) -> str:

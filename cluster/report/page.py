@@ -83,7 +83,7 @@ def _section(device: DeviceInfo) -> str:
 def _pictures(device: DeviceInfo) -> str:
     pictures = _figure("What this device can do", _frontier_words(device), frontier.render(device.frontier))
     if device.prediction is not None:
-        words = prediction.summary(device.prediction) + " The band is ± 10 %."
+        words = prediction.summary(device.prediction) + " The band is ±10%."
         pictures += _figure("How well latency was predicted", words, prediction.render(device.prediction))
     return tag("div", pictures, class_="pictures")
 
@@ -113,18 +113,16 @@ def _nearest(device: DeviceInfo) -> str:
     """What could be promised instead."""
     if not device.nearest:
         return ""
-    possible = [
-        f"{name} of {_shown(name, value)}" if value is not None else f"no {name} at all"
-        for name, value in device.nearest.items()
+    feasible = [
+        f"{name} {_shown(name, value)}" for name, value in device.nearest.items() if value is not None
     ]
-    return tag(
-        "p",
-        escape(
-            "No configuration keeps all bounds. With the other bounds kept, feasible would be: "
-            f"{'; '.join(possible)}."
-        ),
-        class_="notice",
-    )
+    hopeless = [name for name, value in device.nearest.items() if value is None]
+    words = "No configuration keeps all bounds together."
+    if feasible:
+        words += f" With the others kept, the nearest feasible would be: {', or '.join(feasible)}."
+    if hopeless:
+        words += f" Giving way on {' or '.join(hopeless)} alone does not help."
+    return tag("p", escape(words), class_="notice")
 
 
 def _shown(quantity: str, value: float) -> str:

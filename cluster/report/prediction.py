@@ -61,8 +61,8 @@ def summary(info: PredictionInfo) -> str:
     if info.median_error is None or info.mean_error is None:
         return f"{len(info.kernels)} kernels; none was held out, so there is no honest error to tell."
     return (
-        f"{len(info.kernels)} kernels. On the {info.held_out} that the model had not seen, the median error "
-        f"is {formats.share(info.median_error)}, the mean {formats.share(info.mean_error)}."
+        f"{len(info.kernels)} kernels. The model had not seen the {info.held_out} coloured ones: there its "
+        f"median error is {formats.share(info.median_error)}, the mean {formats.share(info.mean_error)}."
     )
 
 
