@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from math import fsum, inf
 from typing import Literal
 
+from cluster.errors import ClusterError
+
 Objective = Literal["divergence", "latency", "memory", "storage"]
 OBJECTIVES: tuple[Objective, ...] = ("latency", "memory", "storage", "divergence")
 
@@ -19,7 +21,7 @@ FIELDS: Mapping[Objective, str] = {
 }
 
 
-class SolverError(ValueError):
+class SolverError(ClusterError):
     """The problem is not well formed; the message says where and what to do."""
 
 
@@ -124,8 +126,8 @@ class Solution:
 class Infeasible:
     """No configuration holds all bounds."""
 
-    nearest: Mapping[Objective, float | None]
-    """For each bound the nearest feasible value with the others kept; ``None``: no value is."""
+    nearest: Mapping[str, float | None]
+    """For each bound, by quantity, the nearest feasible value with the others kept; ``None``: no value is."""
     best_effort: Solution | None
     """Its largest relative violation is the least; ``None``: types and cuts leave no configuration."""
 

@@ -93,7 +93,7 @@ def _undominated(solutions: Iterable[Solution]) -> list[Solution]:
 
 
 def _diagnose(program: IntegerProgram, limits: Limits) -> Infeasible:
-    nearest: dict[Objective, float | None] = {}
+    nearest: dict[str, float | None] = {}
     for quantity in limits.given():
         solution = program.minimise(quantity, limits.without(quantity))
         nearest[quantity] = solution.totals.of(quantity) if solution else None
