@@ -54,7 +54,9 @@ class Node:
 
     def error(self, complaint: str, remedy: str) -> NetworkError:
         """What is wrong with this node and what to do next."""
-        return NetworkError(f"node {self.name or self.output} ({self.kind}, opset {self.opset}) {complaint}; {remedy}")
+        return NetworkError(
+            f"node {self.name or self.output} ({self.kind}, opset {self.opset}) {complaint}; {remedy}"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,7 +37,9 @@ def activations(network: Network, samples: Samples) -> dict[str, NDArray[np.floa
 def run_layer(layer: Layer, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """One layer, exactly. ``input`` passes on what is already NHWC."""
     if layer.weight is not None:
-        return _activate(matrix_product(x, layer.weight, layer.stride, layer.padding) + layer.bias, layer.relu)
+        return _activate(
+            matrix_product(x, layer.weight, layer.stride, layer.padding) + layer.bias, layer.relu
+        )
     if layer.op in {"max_pool", "avg_pool"}:
         return pool(x, layer.op[:3], layer.kernel, layer.stride, layer.padding, layer.count_include_pad)
     return _activate(x, layer.relu)

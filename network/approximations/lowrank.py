@@ -1,0 +1,115 @@
+"""Low rank: a convolution to few channels, then a 1x1 convolution to all of them.
+
+Data-aware: the subspace is that of the layer's outputs on calibration data, not of its weights. Sources:
+Denton et al. 2014, "Exploiting Linear Structure Within Convolutional Networks"; Zhang et al. 2016,
+"Accelerating Very Deep Convolutional Networks for Classification and Detection", whose reduced-rank regression
+behind the ReLU this is.
+
+Error: the variance of the outputs outside the subspace; small down to 1/2, grows fast below 1/4.
+Cost: of a layer with co outputs and D = kh * kw * ci inputs each, r * (D + co) operations a sample and as
+many stored numbers, instead of co * D; one more tensor of r channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+
+from network.approximations.context import Context
+from network.approximations.method import Method, kept
+from network.approximations.rows import Exact, Matrix, Rows, behind_relu, sample_rows, shrinkage
+from network.approximations.stages import Convolve, Stages, weights
+from network.layers import Layer
+
+ITERATIONS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factors:
+    """``up @ down @ (y - mean) + bias`` stands for ``y``."""
+
+    down: Exact
+    """``(rank, co)``."""
+    up: Exact
+    """``(co, rank)``."""
+    bias: Exact
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank(Method):
+    """Degree: the rank as a share of the layer's full rank."""
+
+    name: ClassVar[str] = "lowrank"
+
+    def fit(self, layer: Layer, context: Context, degrees: Sequence[Fraction] | None) -> Mapping[str, Stages]:
+        """See Method.fit."""
+        outputs, *window = weights(layer)[0].shape
+        inputs = prod(window)
+        ranks = {
+            degree: rank
+            for degree, rank in kept(min(outputs, inputs), degrees).items()
+            if rank * (inputs + outputs) < outputs * inputs
+        }
+        if not ranks:
+            return {}
+        rows = sample_rows(layer, context)
+        return {
+            degree: _stages(layer, rows, _factorise(rows, rank, layer.relu)) for degree, rank in ranks.items()
+        }
+
+
+def _factorise(rows: Rows, rank: int, relu: bool) -> Factors:
+    """Reduced-rank regression of the outputs on themselves, where only what passes the ReLU counts."""
+    y = rows.y
+    covariance = (y.T @ y).astype(np.float64) / len(y)
+    ridge = shrinkage(covariance, len(y)) * np.eye(len(covariance))
+    factors = _reduce(covariance, covariance, ridge, rank, rows.y_mean)
+    for _ in range(ITERATIONS if relu else 0):
+        predicted = y @ (factors.up @ factors.down).T.astype(np.float32) + factors.bias.astype(np.float32)
+        target = behind_relu(y + rows.y_mean, predicted, relu)
+        mean = target.mean(axis=0)
+        cross = ((target - mean).T @ y).astype(np.float64) / len(y)
+        factors = _reduce(covariance, cross, ridge, rank, mean)
+    return factors
+
+
+def _reduce(covariance: Exact, cross: Exact, ridge: Exact, rank: int, mean: Matrix) -> Factors:
+    """The best linear map of that rank; the ridge pulls it towards the identity."""
+    full = np.linalg.solve(covariance + ridge, (cross + ridge).T).T
+    _, vectors = np.linalg.eigh(full @ (covariance + ridge) @ full.T)
+    up = vectors[:, ::-1][:, :rank]
+    return Factors(up.T @ full, up, mean.astype(np.float64))
+
+
+def _stages(layer: Layer, rows: Rows, factors: Factors) -> Stages:
+    rank, outputs = factors.down.shape
+    whole_weight, bias = weights(layer)
+    weight = factors.down @ whole_weight.reshape(outputs, -1).astype(np.float64)
+    middle = (*layer.output_shape[:2], rank)
+    narrow = Convolve(
+        layer.input_shape,
+        middle,
+        weight.reshape(rank, *whole_weight.shape[1:]).astype(np.float32),
+        (factors.down @ (bias - rows.y_mean)).astype(np.float32),
+        layer.stride,
+        layer.padding,
+        relu=False,
+    )
+    widen = Convolve(
+        middle,
+        layer.output_shape,
+        factors.up.astype(np.float32)[:, None, None, :],
+        factors.bias.astype(np.float32),
+        (1, 1),
+        (0, 0, 0, 0),
+        layer.relu,
+    )
+    return (narrow, widen)
+
+
+METHOD = LowRank()
