@@ -44,3 +44,8 @@ def share(fraction: float) -> str:
 def points(value: float) -> str:
     """Percentage points."""
     return f"{value:.2f}{NO_BREAK}pp"
+
+
+def moment(iso: str) -> str:
+    """An ISO time without what only machines need."""
+    return iso.replace("T", " ").replace("+00:00", " UTC")

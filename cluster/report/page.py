@@ -37,9 +37,9 @@ def _header(info: ReportInfo) -> str:
     facts = [
         f"network {record.network}",
         f"SHA-256 {record.network_sha256[:12]}",
-        f"started {record.started}",
+        f"started {formats.moment(record.started)}",
+        f"finished {formats.moment(record.finished)}" if record.finished else "not finished",
     ]
-    facts += [f"finished {record.finished}"] if record.finished else ["not finished"]
     chips = "".join(
         tag("a", f"{escape(each.device)} {_badge(each.verdict)}", href=f"#{escape(each.device)}")
         for each in info.devices

@@ -266,6 +266,7 @@ def test_ticks_are_round_and_inside(scale, ticks):
         (formats.size(900), "900 B"),
         (formats.size(1_250_000), "1.19 MiB"),
         (formats.share(0.197), "19.7%"),
+        (formats.moment("2026-01-31T10:00:00+00:00"), "2026-01-31 10:00:00 UTC"),
     ],
 )
 def test_numbers_read_well(text, expected):
