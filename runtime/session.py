@@ -30,6 +30,8 @@ class Session:
         # A view on the mapped file: nothing is copied. The arrays are kept alive by their tensors.
         self._parameters = tuple(tvm.runtime.from_dlpack(each) for each in bundle.parameters())
         self._input = tvm.runtime.empty(bundle.manifest.input_shape, bundle.manifest.input_dtype, device)
+        # numpy's own view of that tensor: copying through TVM costs 15 us a call, this less than one.
+        self._x = np.from_dlpack(self._input)
 
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits ``(n, classes)`` of samples ``(n, channels, height, width)``; one sample needs no ``n``.
@@ -39,8 +41,8 @@ class Session:
         samples = self._samples(np.asarray(x))
         logits = np.empty((len(samples), *self.bundle.manifest.output_shape[1:]), np.float32)
         for sample, out in zip(samples, logits, strict=True):
-            self._input.copyfrom(sample[np.newaxis])
-            out[:] = self._main(self._input, *self._parameters).numpy()[0]
+            self._x[0] = sample
+            out[:] = np.from_dlpack(self._main(self._input, *self._parameters))[0]
         return logits
 
     def _samples(self, x: NDArray[Any]) -> NDArray[np.float32]:
