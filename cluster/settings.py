@@ -12,7 +12,17 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cluster.settings_errors import misplaced, validated
-from cluster.settings_fields import EMBEDDED, AnyPath, Degree, InputFile, Name, Share, StatedBounds, Tracker
+from cluster.settings_fields import (
+    EMBEDDED,
+    AnyPath,
+    Degree,
+    InputFile,
+    Method,
+    Name,
+    Share,
+    StatedBounds,
+    Tracker,
+)
 from cluster.yaml_lines import SettingsError, read_yaml
 from runtime.percentiles import runs_needed
 
@@ -95,7 +105,7 @@ class RunFile(Settings):
     """The trained network, ``.onnx``."""
     samples: SampleFiles
     devices: dict[Name, DeviceSettings] = Field(min_length=1)
-    approximations: tuple[str, ...] | None = None
+    approximations: tuple[Method, ...] | None = None
     """Methods to choose from; all of them unless stated."""
     degrees: tuple[Degree, ...] | None = None
     """How far a method may go; each method's own unless stated."""

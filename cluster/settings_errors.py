@@ -77,12 +77,12 @@ def _reason(model: type[BaseModel], error: ErrorDetails) -> str:
     return f"is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def unknown(key: str, allowed: Iterable[str]) -> str:
-    """What to say of a key that nobody reads."""
+def unknown(key: str, allowed: Iterable[str], kind: str = "key") -> str:
+    """What to say of a key, or of another kind of name, that nobody knows."""
     names = list(allowed)
     close = get_close_matches(key, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"is no key here; {hint}allowed: {', '.join(names)}"
+    return f"is no {kind} here; {hint}allowed: {', '.join(names)}"
 
 
 def _fields(model: type[BaseModel], key_path: KeyPath) -> Iterable[str]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
 from cluster.settings_errors import misplaced, unknown
 from cluster.yaml_lines import KeyPath
+from network.approximations import method_names
 from runtime.bounds import QUANTITIES, Bound, Bounds
 from runtime.errors import BoundsError
 from tracker.address import Address
@@ -36,6 +37,12 @@ def _tracker(value: Any) -> Literal["embedded"] | Address:
         return Address.parse(value if isinstance(value, str) else repr(value))
     except ValueError:
         raise ValueError(f"is {value!r}; write embedded, or HOST:PORT such as 127.0.0.1:9190") from None
+
+
+def _method(value: Any) -> str:
+    if value not in method_names():
+        raise ValueError(f"{value!r} {unknown(str(value), method_names(), 'method')}")
+    return str(value)
 
 
 def _degree(value: Any) -> Fraction:
@@ -72,5 +79,6 @@ AnyPath = Annotated[Path, PlainValidator(_path)]
 InputFile = Annotated[AnyPath, AfterValidator(_existing)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Tracker = Annotated[Literal["embedded"] | Address, PlainValidator(_tracker)]
+Method = Annotated[str, PlainValidator(_method)]
 Degree = Annotated[Fraction, PlainValidator(_degree)]
 StatedBounds = Annotated[Bounds, PlainValidator(_bounds)]

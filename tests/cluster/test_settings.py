@@ -8,6 +8,7 @@ from cluster.settings import SettingsError, load_run_file
 from runtime.bounds import Bounds
 from tracker.address import Address
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 MINIMAL = """\
 name: quick
 network: model.onnx
@@ -111,6 +112,10 @@ def test_an_error_names_file_line_key_and_what_is_allowed(folder, old, new, line
         ("degrees: [1/2, 3/2]", "degrees[1] is '3/2'; write a fraction between 0 and 1"),
         ("degrees:\n- 0.5", "run.yaml:10: degrees[0] is 0.5; write a fraction between 0 and 1 in quotes"),
         ("approximations: int8", "approximations is no list; write [one, another]"),
+        (
+            "approximations:\n- int8\n- lowrnk",
+            "run.yaml:11: approximations[1] 'lowrnk' is no method here; did you mean",
+        ),
         ("measure: 3", "measure holds no keys"),
     ],
 )
@@ -152,6 +157,11 @@ def test_a_missing_file_or_a_binary_one_is_told_so(folder):
     (folder / "binary.yaml").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(SettingsError, match="no text in UTF-8"):
         load_run_file(folder / "binary.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/run.yaml")), ids=lambda path: path.parent.name)
+def test_the_examples_are_run_files(path):
+    assert load_run_file(path).devices
 
 
 def test_settings_do_not_change(folder):
