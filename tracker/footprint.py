@@ -44,6 +44,7 @@ def measure_peak(
 
 def _use_transport(device: RemoteDevice, files: DeviceFiles, size: int) -> None:
     """What RPC itself needs for the largest transfer is taken before the count, not during it."""
+    files.trim()
     name = device.fresh_name("transport")
     device.session.upload(bytearray(size), name)
     device.session.remove(name)

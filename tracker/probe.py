@@ -18,15 +18,19 @@ from tracker.remote import RemoteDevice
 _LARGEST_FILE: Final = 4 << 20
 
 # Packed functions: (self, arguments, their count, result); a value has 16 bytes, the upper half its payload.
-# read_file(path: tensor, text: tensor, limit: int) -> bytes read, or -1; trim() gives free heap pages back.
+# read_file(path: tensor, text: tensor, limit: int) -> bytes read, or -1; trim() gives free heap pages
+# back and makes large blocks do so by themselves from then on, as the agent's sessions do.
 _IR: Final = r"""
 @mode = private constant [2 x i8] c"r\00"
 declare ptr @fopen(ptr, ptr)
 declare i32 @fgetc(ptr)
 declare i32 @fclose(ptr)
 declare i32 @malloc_trim(i64)
+declare i32 @mallopt(i32, i32)
 
 define i32 @__tvm_ffi_trim(ptr %self, ptr %arguments, i32 %count, ptr %result) {
+  %mmap_threshold = call i32 @mallopt(i32 -3, i32 32768)
+  %trim_threshold = call i32 @mallopt(i32 -1, i32 32768)
   %done = call i32 @malloc_trim(i64 0)
   ret i32 0
 }
@@ -99,7 +103,7 @@ def _data_layout(device: RemoteDevice) -> str:
     module = device.load_as(device.fresh_name("probe.ll"), _IR.encode())
     try:
         module["trim"]
-    except tvm.error.InternalError as error:
+    except tvm.error.RPCError as error:
         if found := re.search(r"ExecutionEngine \((.+?)\)", str(error)):
             return found[1]
         raise

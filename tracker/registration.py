@@ -12,8 +12,8 @@ from tracker.wire import PENDING_MATCHKEYS, PUT, SUCCESS, UPDATE_INFO, TrackerCo
 
 _TIMEOUT_S: Final = 1.0
 _RETRY_S: Final = 0.5
-_CHECK_S: Final = 2.0
-_UNUSED_CHECKS: Final = 3
+_CHECK_S: Final = 1.0
+_UNUSED_CHECKS: Final = 4
 
 
 class Lease:

@@ -86,6 +86,13 @@ class Operations:
         """See ``Session.measure_peak``."""
         return measure_peak(self._device, library, parameters, input_shape, output_shape)
 
+    def answered(self) -> bool:
+        """Whether the device still answers: TVM has many errors for one that does not."""
+        try:
+            return self._device.session.get_function("tvm.rpc.server.upload") is not None
+        except Exception:
+            return False
+
     def close(self) -> None:
         """Lets go of everything on the device: TVM's own server dies when a client just vanishes."""
         self._networks.clear()
@@ -108,18 +115,17 @@ def _answer(operations: Operations, operation: str, arguments: tuple[Any, ...]) 
     try:
         return "result", getattr(operations, operation)(*arguments)
     except Exception as error:
-        return "failed", _kind(error, operation), f"{type(error).__name__}: {error}"
+        return "failed", _kind(error, operations, operation), f"{type(error).__name__}: {error}"
 
 
-def _kind(error: Exception, operation: str) -> FailureKind:
-    text = str(error)
+def _kind(error: Exception, operations: Operations, operation: str) -> FailureKind:
     if isinstance(error, BusyError):
         return "busy"
     if operation == "open":
         return "unreachable"
-    if "RPCSessionTimeoutError" in text:
+    if "RPCSessionTimeoutError" in str(error):
         return "timeout"
-    return "crash" if "kShutdown" in text else "refused"
+    return "refused" if operations.answered() else "crash"
 
 
 def main() -> None:
