@@ -1,0 +1,53 @@
+"""Real servers for the tests, and ways to look at them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from tracker.address import Address
+from tracker.device import DeviceKey
+from tracker.inventory import registered
+
+
+def wait_until(holds: Callable[[], object], timeout_s: float = 30.0) -> bool:
+    until = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def state_of(tracker: Address, key: DeviceKey) -> str:
+    """ "free", "busy", or "gone"."""
+    return next((each.state for each in registered(tracker) if each.key == str(key)), "gone")
+
+
+@contextmanager
+def stock_server(tracker: Address, key: DeviceKey) -> Iterator[int]:
+    """TVM's own server; its process id."""
+    command = [sys.executable, "-m", "tvm.exec.rpc_server", "--host", "127.0.0.1", "--silent"]
+    command += ["--tracker", str(tracker), "--key", str(key), "--port", "20000", "--port-end", "32768"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "TVM_BIND_THREADS": "0", "TVM_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert wait_until(lambda: state_of(tracker, key) == "free")
+        yield process.pid
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def descendants() -> set[int]:
+    return {each.pid for each in psutil.Process().children(recursive=True)}

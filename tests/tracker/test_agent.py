@@ -1,0 +1,212 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tracker.models import DIE, MATMUL, SLEEP
+from tests.tracker.servers import state_of, wait_until
+from tracker.address import Address
+from tracker.agent import AgentProcess
+from tracker.device import DeviceKey
+from tracker.errors import TrackerError
+from tracker.failure import Failure
+from tracker.inventory import registered
+from tracker.session import Session
+from tracker.timing import Timing
+from tracker.tracker import TrackerProcess
+from tracker.wire import REQUEST, TrackerConnection
+
+KEY = DeviceKey("lab", "own")
+
+
+@pytest.fixture
+def own(tracker: Address) -> Iterator[AgentProcess]:
+    """An agent for one test."""
+    with AgentProcess.start(tracker, KEY) as process:
+        yield process
+
+
+def folders(agent_pid: int) -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob(f"blinknet-session-{agent_pid}-*"))
+
+
+def works(tracker: Address, key: DeviceKey, kernels: Path) -> bool:
+    with Session.open(tracker, key) as session:
+        (timing,) = session.time_functions(kernels, [MATMUL])
+        return isinstance(timing, Timing)
+
+
+def test_it_comes_back_after_the_tracker_was_away(kernels: Path) -> None:
+    with TrackerProcess.start() as first:
+        agent = AgentProcess.start(first.address, KEY)
+    with agent, TrackerProcess.start(port=first.address.port) as second:
+        assert wait_until(lambda: state_of(second.address, KEY) == "free")
+        assert works(second.address, KEY, kernels)
+
+
+def test_it_stays_registered_while_busy_and_survives_a_tracker_lost_meanwhile(kernels: Path) -> None:
+    with TrackerProcess.start() as first:
+        agent = AgentProcess.start(first.address, KEY)
+        session = Session.open(first.address, KEY)
+    with agent, TrackerProcess.start(port=first.address.port) as second:
+        assert wait_until(lambda: state_of(second.address, KEY) == "busy")
+        session.close()
+        assert wait_until(lambda: state_of(second.address, KEY) == "free")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_it_survives_a_session_that_dies(
+    tracker: Address, own: AgentProcess, kernels: Path, number: signal.Signals
+) -> None:
+    with Session.open(tracker, KEY) as session:
+        os.kill(session.describe().pid, number)
+        (failure,) = session.time_functions(kernels, [MATMUL])
+        assert isinstance(failure, Failure)
+        assert failure.kind == "crash"
+    assert works(tracker, KEY, kernels)
+
+
+def test_it_survives_a_kernel_that_aborts(tracker: Address, own: AgentProcess, kernels: Path) -> None:
+    with Session.open(tracker, KEY) as session:
+        before, culprit, after = session.time_functions(kernels, [MATMUL, DIE, MATMUL])
+    assert isinstance(before, Timing)
+    assert isinstance(culprit, Failure)
+    assert isinstance(after, Failure)
+    assert (culprit.kind, culprit.operation, after.kind) == ("crash", "time die", "skipped")
+    assert works(tracker, KEY, kernels)
+    assert wait_until(lambda: folders(own.pid) == [])
+
+
+def test_it_ends_a_session_whose_time_is_over(tracker: Address, own: AgentProcess, kernels: Path) -> None:
+    with Session.open(tracker, KEY, session_timeout_s=0.5) as session:
+        (failure,) = session.time_functions(kernels, [SLEEP])
+    assert isinstance(failure, Failure)
+    assert (failure.kind, "0.5 s are over" in failure.message) == ("timeout", True)
+    assert works(tracker, KEY, kernels)
+
+
+def test_it_is_free_again_when_its_client_is_killed_in_the_middle_of_a_kernel(
+    tracker: Address, own: AgentProcess, kernels: Path
+) -> None:
+    with Session.open(tracker, KEY) as session:
+        served = session.describe().pid
+        results = session.stream_timings(kernels, [MATMUL, SLEEP])
+        assert isinstance(next(results), Timing)
+        client = threading.Timer(0.2, os.kill, (session.pid, signal.SIGKILL))
+        client.start()
+        (failure,) = list(results)
+        assert isinstance(failure, Failure)
+        assert failure.kind == "crash"
+        assert wait_until(lambda: not psutil.pid_exists(served), 5.0)
+    assert wait_until(lambda: state_of(tracker, KEY) == "free")
+
+
+def test_a_silent_peer_and_garbage_do_not_keep_others_waiting(
+    tracker: Address, own: AgentProcess, kernels: Path
+) -> None:
+    (place,) = [each.address for each in registered(tracker) if each.key == str(KEY)]
+    peers = [socket.create_connection((place.host, place.port)) for _ in range(3)]
+    peers[1].sendall(b"GET / HTTP/1.1\r\n\r\n")
+    peers[2].sendall(b"\x71")
+    try:
+        assert works(tracker, KEY, kernels)
+        assert peers[1].recv(1) == b""
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def test_a_client_that_is_asked_for_and_does_not_come_is_not_awaited(
+    tracker: Address, own: AgentProcess
+) -> None:
+    with TrackerConnection(tracker, 5.0) as connection:
+        connection.call(REQUEST, str(KEY), "", 1)
+    assert state_of(tracker, KEY) == "busy"
+    assert wait_until(lambda: state_of(tracker, KEY) == "free")
+
+
+def test_sigterm_leaves_nothing(tracker: Address, own: AgentProcess, kernels: Path) -> None:
+    session = Session.open(tracker, KEY)
+    assert isinstance(session.time_functions(kernels, [MATMUL])[0], Timing)
+    served = session.describe().pid
+    assert len(folders(own.pid)) == 1
+    own.stop()
+    assert not psutil.pid_exists(served)
+    assert folders(own.pid) == []
+    assert wait_until(lambda: state_of(tracker, KEY) == "gone")
+    session.close()
+
+
+def test_the_next_agent_removes_what_a_killed_one_left(tracker: Address, own: AgentProcess) -> None:
+    with Session.open(tracker, KEY):
+        os.kill(own.pid, signal.SIGKILL)
+        assert wait_until(lambda: state_of(tracker, KEY) == "gone")
+    own.stop()
+    assert len(folders(own.pid)) == 1
+    with AgentProcess.start(tracker, KEY):
+        assert folders(own.pid) == []
+
+
+def test_it_dies_with_its_parent(tracker: Address) -> None:
+    code = f"""
+import time
+from tracker.agent import AgentProcess
+from tracker.address import Address
+from tracker.device import DeviceKey
+agent = AgentProcess.start(Address.parse("{tracker}"), DeviceKey.parse("{KEY}"))
+print(agent.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        agent = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+    assert wait_until(lambda: not psutil.pid_exists(agent))
+
+
+def test_the_command_serves_until_it_is_interrupted(tracker: Address) -> None:
+    command = [sys.executable, "-m", "tracker.agent", "--tracker", str(tracker), "--key", str(KEY)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"device {KEY} is registered with the tracker at {tracker}\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    assert wait_until(lambda: state_of(tracker, KEY) == "gone")
+
+
+def test_a_wrong_key_ends_the_command_with_one_line(tracker: Address) -> None:
+    command = [sys.executable, "-m", "tracker.agent", "--tracker", str(tracker), "--key", "rpi4"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert "rpi4.unit-02" in ended.stderr
+
+
+def test_a_level_and_cores_show_in_the_description(tracker: Address) -> None:
+    core = max(os.sched_getaffinity(0))
+    with (
+        AgentProcess.start(tracker, KEY, isa="x86-64-v2", cores=[core]),
+        Session.open(tracker, KEY) as session,
+    ):
+        description = session.describe()
+    assert description.timing_cores == (core,)
+    assert not [name for name in description.features if name.startswith(("avx", "fma", "bmi"))]
+
+
+def test_cores_that_do_not_exist_are_refused(tracker: Address) -> None:
+    with pytest.raises(TrackerError, match="choose from"):
+        AgentProcess.start(tracker, KEY, cores=[4096])
+
+
+def test_a_tracker_that_is_not_there_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        nobody = Address("127.0.0.1", listening.getsockname()[1])
+    with pytest.raises(TrackerError, match=f"{nobody}.*blinknet tracker"):
+        AgentProcess.start(nobody, KEY)
