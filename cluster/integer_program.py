@@ -12,8 +12,8 @@ from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
+from cluster.binary_program import Answer, BinaryProgram, TimeUpError, minimise
 from cluster.problem import (
     FIELDS,
     OBJECTIVES,
@@ -34,7 +34,9 @@ OBJECTIVE_SCALE = 1e6
 """HiGHS stops at an absolute gap of 1e-6: costs are scaled up until that is nothing."""
 TIE_BREAK = 1e-9
 """Costs that differ by less than this share of the dearest configuration are a tie; lower latency wins."""
-OPTIMAL, TIME_OUT, INFEASIBLE = 0, 1, 2
+BOUND_SCALE = 100.0
+"""HiGHS lets a row be exceeded by 1e-6: a bound is scaled up to 100, so that this is 1e-8 of it."""
+CORE_PER_LAYER = 4
 
 
 class IntegerProgram:
@@ -83,7 +85,7 @@ class IntegerProgram:
         return self._first_allowed(cost, rows, Limits())
 
     def _first_allowed(self, cost: Floats, rows: list[Row], limits: Limits) -> Solution | None:
-        """Cut off what holds the limits only within HiGHS's tolerance (1e-6 of a bound)."""
+        """Cut off what holds the limits only within HiGHS's tolerance (1e-8 of a bound)."""
         rows = list(rows)
         while (solution := self._solve(cost, rows)) is not None and not limits.allow(solution.totals):
             rows.append(self._cut([self._column[each] for each in enumerate(solution.choice)]))
@@ -91,29 +93,25 @@ class IntegerProgram:
 
     def _solve(self, cost: Floats, rows: Sequence[Row]) -> Solution | None:
         coefficients, lower, upper = zip(*rows, strict=True)
-        binary = np.arange(self._spare + 1) < self._parameters
-        result = milp(
-            OBJECTIVE_SCALE * cost,
-            integrality=binary,
-            bounds=Bounds(0, np.where(binary, 1, inf)),
-            constraints=LinearConstraint(np.stack(coefficients), lower, upper),
-            options={"mip_rel_gap": 0.0, "time_limit": self._time_limit_s},
+        program = BinaryProgram(
+            cost=OBJECTIVE_SCALE * cost,
+            coefficients=np.stack(coefficients),
+            lower=np.array(lower),
+            upper=np.array(upper),
+            continuous=2,
         )
-        return self._read(result)
-
-    def _read(self, result: OptimizeResult) -> Solution | None:
-        if result.status == INFEASIBLE:
-            return None
-        if result.x is None:
+        try:
+            answer = minimise(program, CORE_PER_LAYER * len(self._problem.layers), self._time_limit_s)
+        except TimeUpError as error:
             raise SolverError(
-                f"the solver found nothing within {self._time_limit_s} s: {result.message}; "
-                "raise the time limit"
-            )
-        chosen = sorted(self._kept[column] for column in np.flatnonzero(result.x[: self._parameters] > 0.5))
-        choice = tuple(index for _, index in chosen)
-        variants = tuple(self._problem.layers[layer][index].variant for layer, index in chosen)
-        gap = 0.0 if result.status == OPTIMAL else float(result.mip_gap)
-        return Solution(choice, variants, totals_of(self._problem, choice), gap)
+                f"the solver found nothing within {self._time_limit_s} s: {error}; raise the time limit"
+            ) from error
+        return self._solution(answer) if answer else None
+
+    def _solution(self, answer: Answer) -> Solution:
+        choice = tuple(index for _, index in sorted(self._kept[column] for column in answer.chosen))
+        variants = tuple(options[i].variant for options, i in zip(self._problem.layers, choice, strict=True))
+        return Solution(choice, variants, totals_of(self._problem, choice), answer.gap)
 
     def _expressions(self, quantity: Objective) -> list[Floats]:
         """Coefficients of what must stay below a bound: one sum, or one peak a layer."""
@@ -143,7 +141,7 @@ class IntegerProgram:
     def _bound(self, quantity: Objective, bound: float, relief: float = 0.0) -> Iterator[Row]:
         """Rows of a bound; with ``relief`` the spare column may stretch it, in units of the bound."""
         room = bound - self._offset(quantity)
-        scale = room if room > 0 else self._unit[quantity]
+        scale = (room if room > 0 else self._unit[quantity]) / BOUND_SCALE
         for expression in self._expressions(quantity):
             row = expression / scale
             row[self._spare] = -relief * (bound or self._unit[quantity]) / scale
@@ -158,13 +156,13 @@ class IntegerProgram:
             yield self._in_layer(layer).astype(float), 1.0, 1.0
 
     def _types_agree(self) -> Iterator[Row]:
+        made = np.array([each.output_dtype for each in self._options])
+        read = np.array([each.input_dtype for each in self._options])
         for producer, consumer in self._problem.edges:
-            made = self._in_layer(producer), np.array([each.output_dtype for each in self._options])
-            read = self._in_layer(consumer), np.array([each.input_dtype for each in self._options])
-            for dtype in sorted({*made[1], *read[1]}):
-                row = self._row((made[0][: self._parameters] & (made[1] == dtype)).astype(float))
-                row -= self._row((read[0][: self._parameters] & (read[1] == dtype)).astype(float))
-                yield row, 0.0, 0.0
+            for dtype in np.union1d(made[self._layer == producer], read[self._layer == consumer]):
+                gives = (self._layer == producer) & (made == dtype)
+                takes = (self._layer == consumer) & (read == dtype)
+                yield self._row(gives.astype(float) - takes), 0.0, 0.0
 
     def _cuts(self) -> Iterator[Row]:
         for cut in self._problem.forbidden:

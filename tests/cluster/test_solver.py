@@ -308,3 +308,8 @@ def test_wrong_input_is_named(make: object, words: str) -> None:
 def test_an_infinite_bound_is_none() -> None:
     problem = many_layers(3, 4)
     assert solve(problem, Limits(divergence=float("inf"))) == solve(problem, Limits())
+
+
+def test_time_that_is_up_with_nothing_in_hand_is_an_error_not_an_answer() -> None:
+    with pytest.raises(SolverError, match="raise the time limit"):
+        solve(many_layers(30, 40), Limits(latency_s=4e-3), time_limit_s=1e-9)
