@@ -27,3 +27,5 @@ class Isa:
     """LLVM's processor or level that implies this instruction set."""
     requires: tuple[str, ...]
     """Features, named as Linux names them in /proc/cpuinfo, that a device must have."""
+    mattr: tuple[str, ...] = ()
+    """What LLVM is to enable beyond ``mcpu``."""

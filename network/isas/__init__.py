@@ -1,0 +1,54 @@
+"""Instruction sets, one module each: its facts in ``ISA`` and its integer dot product in ``dot``.
+
+To add one, add a file: every module in this folder that has an ``ISA`` is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+from network.errors import NetworkError
+from network.isa import Isa
+
+
+@cache
+def _modules() -> dict[str, ModuleType]:
+    modules = (import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__))
+    return {module.ISA.name: module for module in modules if hasattr(module, "ISA")}
+
+
+def known() -> tuple[Isa, ...]:
+    """Every instruction set there is, the most capable first."""
+    isas = (module.ISA for module in _modules().values())
+    return tuple(sorted(isas, key=lambda isa: (isa.lanes, isa.group), reverse=True))
+
+
+def select(features: Iterable[str]) -> Isa:
+    """The most capable instruction set that a processor with these features can run.
+
+    ``features`` are named as in /proc/cpuinfo. Raises NetworkError when no instruction set fits.
+    """
+    present = frozenset(features)
+    for isa in known():
+        if present.issuperset(isa.requires):
+            return isa
+    weakest = known()[-1]
+    missing = sorted(set(weakest.requires) - present)
+    raise NetworkError(
+        f"no instruction set fits the processor: {weakest.name} is the least that is known and the processor "
+        f"lacks {', '.join(missing)}; add a file for it to network/isas"
+    )
+
+
+def dot(isa: Isa, accumulator: Any, activations: Any, weights: Any) -> Any:
+    """The TIR expression of ``accumulator + activations . weights``, exact in int32.
+
+    ``accumulator`` is int32 x ``lanes``; ``activations`` is one int32 scalar that holds ``group`` elements of
+    the type ``isa.activation`` (for all lanes the same); ``weights`` is int8 x ``lanes * group``.
+    """
+    return _modules()[isa.name].dot(accumulator, activations, weights)
