@@ -1,0 +1,53 @@
+"""What the kernels around the convolutions have in common: one schedule, and parameters that are not packed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from numpy.typing import NDArray
+
+from network.isa import Isa
+from network.kernels.parameters import Parameters, checked
+from network.variants import Kernel, TensorSpec, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Plain(Kernel):
+    """A kernel that takes its parameters as they are and has nothing to choose."""
+
+    @property
+    @abstractmethod
+    def source(self) -> TensorSpec:
+        """The input."""
+
+    @property
+    @abstractmethod
+    def elementwise(self) -> int:
+        """Operations, for ``work``."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, TensorSpec]:
+        """The parameters in the order of the call."""
+
+    def tiles(self, isa: Isa) -> tuple[tuple[int, ...], ...]:
+        return ((),)
+
+    def arguments(self, isa: Isa) -> tuple[TensorSpec, ...]:
+        h, w, c = self.output_shape
+        return (self.source, *self.parameters().values(), TensorSpec((h, w * c), self.output_dtype))
+
+    def work(self, isa: Isa) -> Work:
+        return Work(
+            macs=0,
+            elementwise=self.elementwise,
+            input_bytes=self.source.nbytes,
+            output_bytes=prod(self.output_shape) * (1 if self.output_dtype == "uint8" else 4),
+            parameter_bytes=sum(each.nbytes for each in self.parameters().values()),
+            workspace_bytes=0,
+        )
+
+    def pack(self, isa: Isa, parameters: Parameters) -> tuple[NDArray[Any], ...]:
+        return tuple(checked(self.key, self.parameters(), parameters).values())
