@@ -1,0 +1,72 @@
+"""Links object files into a shared library: for the host with what it has, for other machines with zig's lld.
+
+Libraries are linked against nothing: the few functions of TVM and libc that kernels call are in every
+process that loads them, so a library asks for no particular libc version on the device.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+from network.errors import NetworkError
+
+_COMPILERS = ("cc", "gcc", "g++", "clang")
+_EMULATIONS = {
+    "x86_64": "elf_x86_64",
+    "aarch64": "aarch64linux",
+    "armv7l": "armelf_linux_eabi",
+    "riscv64": "elf64lriscv",
+}
+
+
+def linker(mtriple: str) -> Callable[..., None]:
+    """A function ``(output, objects, **ignored)`` that links for ``mtriple``, as TVM's ``fcompile`` is called.
+
+    Raises NetworkError when nothing on this machine can link for it.
+    """
+    prefix = _command(mtriple.split("-", maxsplit=1)[0])
+
+    def link(output: str, objects: Sequence[str], **_: object) -> None:
+        command = [*prefix, "-o", str(output), *map(str, objects)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NetworkError(f"linking failed: run `{' '.join(command)}`\n{done.stderr.strip()}")
+
+    return link
+
+
+def _command(architecture: str) -> list[str]:
+    """The command up to its output."""
+    native = _host_command() if architecture == platform.machine() else None
+    command = native or _zig_command(architecture)
+    if command is None:
+        sought = (
+            f"{', '.join(_COMPILERS)} and ld, then ziglang"
+            if architecture == platform.machine()
+            else "ziglang"
+        )
+        raise NetworkError(
+            f"nothing here links shared libraries for {architecture} (looked for {sought}): "
+            "run `pip install 'blinknet[cross]'`"
+        )
+    return command
+
+
+def _host_command() -> list[str] | None:
+    for name in _COMPILERS:
+        if found := shutil.which(name):
+            return [found, "-shared", "-nostdlib"]
+    found = shutil.which("ld")
+    return [found, "-shared"] if found else None
+
+
+def _zig_command(architecture: str) -> list[str] | None:
+    emulation = _EMULATIONS.get(architecture)
+    if emulation is None or find_spec("ziglang") is None:
+        return None
+    return [sys.executable, "-m", "ziglang", "ld.lld", "-m", emulation, "-shared"]
