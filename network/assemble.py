@@ -1,0 +1,217 @@
+"""Puts the chosen variants of a network's layers together into one executable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from network.build import Tile, compiling, request_key, symbol
+from network.errors import NetworkError
+from network.isa import Isa
+from network.layers import Layer, Network
+from network.link import linker
+from network.target import Target
+from network.variants import Kernel, Step, TensorSpec, Variant
+
+Parameters = tuple[tuple[str, NDArray[Any]], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """A layer's variant and the tile of each of its steps."""
+
+    variant: Variant
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assembled:
+    """A library whose ``main(x, *parameters)`` runs the network; sizes in bytes.
+
+    ``x`` is float32 (1, channels, height, width), the result float32 (1, classes).
+    """
+
+    path: Path
+    parameters: Parameters
+    """Names and packed values in the order of the call."""
+    planned_bytes: int
+    """All activations, after those that are never alive together were given the same storage."""
+    workspace_bytes: int
+    """Buffers of the kernel that has the largest."""
+    parameter_bytes: int
+    library_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """One kernel in the network."""
+
+    layer: str
+    kernel: Kernel
+    tile: Tile
+    parameters: Parameters
+
+    @property
+    def symbol(self) -> str:
+        return symbol(request_key(self.kernel, self.tile))
+
+
+def assemble(network: Network, choices: Mapping[str, Choice], target: Target, path: Path) -> Assembled:
+    """Compile a configuration, a choice for every layer by name, into the shared library ``path``.
+
+    Raises NetworkError when a layer has no choice, a choice does not fit its layer's neighbours, or no linker is
+    found.
+    """
+    link = linker(target.mtriple)
+    check_choices(network, choices)
+    isa = target.isa
+    calls = {layer.name: _calls(layer, choices[layer.name], isa) for layer in network.layers}
+    executable, planned = _compiled(network, calls, target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    executable.export_library(str(path), fcompile=link)
+    every = [call for each in calls.values() for call in each]
+    parameters = tuple(named for call in every for named in call.parameters)
+    return Assembled(
+        path=path,
+        parameters=parameters,
+        planned_bytes=planned,
+        workspace_bytes=max((call.kernel.work(isa).workspace_bytes for call in every), default=0),
+        parameter_bytes=sum(array.nbytes for _, array in parameters),
+        library_bytes=path.stat().st_size,
+    )
+
+
+def check_choices(network: Network, choices: Mapping[str, Choice]) -> None:
+    """Raise NetworkError unless every layer has a choice and neighbours agree on element types."""
+    for layer in network.layers:
+        if layer.name not in choices:
+            raise NetworkError(f"layer {layer.name} of network {network.name} has no choice; add one")
+        _check_tiles(layer.name, choices[layer.name])
+    for source, layer_name in network.edges:
+        written, read = choices[source].variant, choices[layer_name].variant
+        if written.output_dtype != read.input_dtype:
+            raise NetworkError(
+                f"layer {source} ({written.key}) writes {written.output_dtype} and layer {layer_name} "
+                f"({read.key}) reads {read.input_dtype}; choose variants that agree"
+            )
+    last = network.layers[-1].name
+    if choices[last].variant.output_dtype != "float32":
+        raise NetworkError(
+            f"layer {last} is the output and writes uint8; choose a variant that writes float32"
+        )
+
+
+def _check_tiles(layer: str, choice: Choice) -> None:
+    steps, tiles = len(choice.variant.steps), len(choice.tiles)
+    if steps != tiles:
+        raise NetworkError(f"layer {layer} has {steps} steps and {tiles} tiles; give one tile a step")
+
+
+def _calls(layer: Layer, choice: Choice, isa: Isa) -> tuple[_Call, ...]:
+    steps = zip(choice.variant.steps, choice.tiles, strict=True)
+    return tuple(
+        _Call(layer.name, step.kernel, tile, _packed(f"{layer.name}.{position}", step, isa))
+        for position, (step, tile) in enumerate(steps)
+    )
+
+
+def _packed(prefix: str, step: Step, isa: Isa) -> Parameters:
+    arrays = step.kernel.pack(isa, step.parameters)
+    return tuple((f"{prefix}.{index}", array) for index, array in enumerate(arrays))
+
+
+def _compiled(network: Network, calls: Mapping[str, tuple[_Call, ...]], target: Target) -> tuple[Any, int]:
+    """The executable, and the bytes of its planned storage."""
+    from tvm import relax, transform
+    from tvm.relax import transform as passes
+
+    plan = transform.Sequential(
+        [
+            passes.RemovePurityChecking(),
+            passes.CallTIRRewrite(),
+            passes.StaticPlanBlockMemory(),
+        ]
+    )
+    lower = transform.Sequential(
+        [
+            passes.LowerAllocTensor(),
+            passes.KillAfterLastUse(),
+            passes.LowerRuntimeBuiltin(),
+            passes.ComputePrimValue(),
+            passes.VMShapeLower(),
+            passes.AttachGlobalSymbol(),
+        ]
+    )
+    tvm_target = target.to_tvm()
+    with compiling(), tvm_target:
+        planned = plan(_module(network, calls, target.isa))
+        executable = relax.build(lower(planned), target=tvm_target, relax_pipeline=None)
+    return executable, _planned_bytes(planned)
+
+
+def _module(network: Network, calls: Mapping[str, tuple[_Call, ...]], isa: Isa) -> Any:
+    """``main`` as one call after the other, and each different kernel once."""
+    from tvm import relax
+
+    builder = relax.BlockBuilder()
+    every = [call for each in calls.values() for call in each]
+    functions = {
+        call.symbol: builder.add_func(call.kernel.prim_func(isa, call.tile), call.symbol)
+        for call in {call.symbol: call for call in every}.values()
+    }
+    x = relax.Var("x", relax.TensorType((1, *network.input_shape), "float32"))
+    variables = {
+        name: relax.Var(name, relax.TensorType(array.shape, str(array.dtype)))
+        for call in every
+        for name, array in call.parameters
+    }
+    with builder.function("main", [x, *variables.values()]):
+        values: dict[str, Any] = {}
+        for layer in network.layers:
+            value = values[layer.inputs[0]] if layer.inputs else x
+            for call in calls[layer.name]:
+                value = _emitted(builder, call, functions[call.symbol], value, variables, isa)
+            values[layer.name] = value
+        builder.emit_func_output(_viewed(builder, value, (1, network.output_size), "float32"))
+    return builder.get()
+
+
+def _emitted(
+    builder: Any, call: _Call, function: Any, value: Any, variables: Mapping[str, Any], isa: Isa
+) -> Any:
+    from tvm import relax
+
+    source, *_, result = call.kernel.arguments(isa)
+    inputs = [_viewed(builder, value, source.shape, source.dtype)]
+    inputs += [variables[name] for name, _ in call.parameters]
+    return builder.emit(relax.call_tir(function, inputs, relax.TensorType(result.shape, result.dtype)))
+
+
+def _viewed(builder: Any, value: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    """The same bytes under another shape: no kernel runs for it."""
+    from tvm import relax
+
+    if tuple(map(int, value.ty.shape)) == tuple(shape):
+        return value
+    tensor = relax.TensorType(shape, dtype)
+    call = relax.op.call_pure_packed("vm.builtin.reshape", value, relax.ShapeExpr(shape), ty_args=tensor)
+    return builder.emit(call)
+
+
+def _planned_bytes(module: Any) -> int:
+    """Every planned storage, and the result, which is the caller's and cannot share one."""
+    bindings = [binding for block in module["main"].body.blocks for binding in block.bindings]
+    return sum(_allocated(binding.value) for binding in bindings)
+
+
+def _allocated(value: Any) -> int:
+    operator = getattr(getattr(value, "op", None), "name", "")
+    if operator == "relax.memory.alloc_storage":
+        return int(value.args[0].values[0])
+    if operator == "relax.builtin.alloc_tensor":
+        return TensorSpec(tuple(map(int, value.args[0].values)), str(value.args[1].value)).nbytes
+    return 0

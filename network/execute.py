@@ -1,0 +1,142 @@
+"""Runs variants and whole configurations on this machine, over many samples, for calibration and accuracy.
+
+A kernel is compiled once in an executor's life: trying another configuration of kernels already seen
+compiles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from network.assemble import Choice, check_choices
+from network.build import Tile, build_library, request_key
+from network.errors import NetworkError
+from network.isa import Isa
+from network.layers import Network
+from network.target import Target
+from network.variants import Kernel, Step, Variant
+
+Request = tuple[Kernel, Tile]
+
+
+class Executor:
+    """Compiles kernels for this machine as they are needed, and runs them. Not thread-safe."""
+
+    def __init__(self, target: Target | None = None) -> None:
+        self.target = Target.host() if target is None else target
+        self._functions: dict[str, Any] = {}
+
+    def compile(self, requests: Iterable[Request]) -> None:
+        """Compile what is not compiled yet, all in one library. Raises NetworkError when a kernel fails."""
+        missing = {request_key(*request): request for request in requests}
+        missing = {key: missing[key] for key in missing if key not in self._functions}
+        if not missing:
+            return
+        from tvm.runtime import load_module
+
+        with TemporaryDirectory() as folder:
+            built = build_library(list(missing.values()), self.target, Path(folder) / "kernels.so")
+            for key, error in built.failures.items():
+                raise NetworkError(f"kernel {key} does not compile: {error}")
+            library = load_module(str(built.path))
+        self._functions |= {key: library[symbol] for key, symbol in built.symbols.items()}
+
+    def run(
+        self, network: Network, choices: Mapping[str, Choice], inputs: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Logits (n, classes) of samples (n, channels, height, width).
+
+        Raises NetworkError when the choices do not fit each other or the samples do not fit the network.
+        """
+        check_choices(network, choices)
+        layers, isa = network.layers, self.target.isa
+        chosen = {layer.name: choices[layer.name] for layer in layers}
+        tiled = {
+            name: list(zip(each.variant.steps, each.tiles, strict=True)) for name, each in chosen.items()
+        }
+        self.compile((step.kernel, tile) for steps in tiled.values() for step, tile in steps)
+        _check_samples(f"network {network.name}", inputs, network.input_shape, "float32")
+        program = _Program(network.input_shape, "float32")
+        values = {}
+        for layer in layers:
+            value = values[layer.inputs[0]] if layer.inputs else program.source
+            for step, tile in tiled[layer.name]:
+                value = program.add(self._functions[request_key(step.kernel, tile)], step, value, isa)
+            values[layer.name] = value
+        return program.run(inputs, value).reshape(len(inputs), network.output_size)
+
+    def run_variant(self, variant: Variant, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Outputs (n, height, width * channels) of a layer's inputs, each of the first kernel's input shape.
+
+        Uses each kernel's first tile: tiles change the time, never the result. Raises NetworkError when the inputs
+        do not fit the variant.
+        """
+        if not variant.steps:
+            return inputs
+        isa = self.target.isa
+        requests = [(step.kernel, step.kernel.tiles(isa)[0]) for step in variant.steps]
+        self.compile(requests)
+        source = variant.steps[0].kernel.arguments(isa)[0]
+        _check_samples(f"variant {variant.key} of layer {variant.layer}", inputs, source.shape, source.dtype)
+        program = _Program(source.shape, source.dtype)
+        value = program.source
+        for step, request in zip(variant.steps, requests, strict=True):
+            value = program.add(self._functions[request_key(*request)], step, value, isa)
+        return program.run(inputs, value)
+
+
+def _check_samples(owner: str, inputs: NDArray[Any], shape: tuple[int, ...], dtype: str) -> None:
+    if tuple(inputs.shape[1:]) != tuple(shape) or str(inputs.dtype) != dtype:
+        raise NetworkError(
+            f"{owner} takes samples of {dtype}{list(shape)} and was given {inputs.dtype}{list(inputs.shape[1:])}; "
+            "convert them"
+        )
+
+
+class _Program:
+    """Kernels with tensors of their own, which every sample passes through.
+
+    Samples are copied into an aligned tensor: kernels may assume 64 bytes of alignment, numpy gives 16.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        from tvm.runtime import empty
+
+        self.source = empty(shape, dtype)
+        self._calls: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def add(self, function: Any, step: Step, value: Any, isa: Isa) -> Any:
+        """Call a kernel on a tensor that is there already; gives the tensor that it writes."""
+        from tvm.runtime import empty, tensor
+
+        source, *_, result = step.kernel.arguments(isa)
+        packed = [tensor(array) for array in step.kernel.pack(isa, step.parameters)]
+        written = empty(result.shape, result.dtype)
+        self._calls.append((function, (_viewed(value, source.shape), *packed, written)))
+        return written
+
+    def run(self, inputs: NDArray[Any], value: Any) -> NDArray[Any]:
+        """The tensor ``value`` after each sample."""
+        source, result = np.from_dlpack(self.source), np.from_dlpack(value)
+        outputs = np.empty((len(inputs), *result.shape), result.dtype)
+        for sample, output in zip(inputs, outputs, strict=True):
+            source[...] = sample
+            for function, arguments in self._calls:
+                function(*arguments)
+            output[...] = result
+        return outputs
+
+
+def _viewed(value: Any, shape: tuple[int, ...]) -> Any:
+    """The same bytes under another shape."""
+    from tvm.runtime import from_dlpack
+
+    if tuple(value.shape) == tuple(shape):
+        return value
+    return from_dlpack(np.from_dlpack(value).reshape(shape))
