@@ -74,14 +74,22 @@ class Conversation:
 
     def fail(self, kind: FailureKind, message: str, operation: str) -> SessionFailed:
         """Ends the process; the exception is for the caller to raise."""
-        self._failure = self._failure or Failure(kind, message, self._device, operation)
-        self._child.kill()
-        self._connection.close()
+        if self._failure is None:
+            self._failure = Failure(kind, message, self._device, operation)
+            if kind == "refused":
+                self._take_leave()
+            self._child.kill()
+            self._connection.close()
         return SessionFailed(self._failure)
 
     def close(self) -> None:
-        """Lets the process take leave of the device; may be called twice."""
+        """Frees the device; may be called twice."""
         if self._failure is None:
-            with contextlib.suppress(SessionFailed):
-                self.ask("close", deadline_s=_CLOSE_S)
+            self._take_leave()
             self.fail("skipped", "the session was closed before", "close")
+
+    def _take_leave(self) -> None:
+        """TVM's own server dies for good when a client vanishes at the wrong moment."""
+        with contextlib.suppress(OSError):
+            self._connection.send(("close", ()))
+            self._connection.poll(_CLOSE_S)

@@ -19,7 +19,7 @@ _LARGEST_FILE: Final = 4 << 20
 
 # Packed functions: (self, arguments, their count, result); a value has 16 bytes, the upper half its payload.
 # read_file(path: tensor, text: tensor, limit: int) -> bytes read, or -1; trim() gives free heap pages
-# back and makes large blocks do so by themselves from then on, as the agent's sessions do.
+# back and lets large blocks do so by themselves, like the agent's own.
 _IR: Final = r"""
 @mode = private constant [2 x i8] c"r\00"
 declare ptr @fopen(ptr, ptr)
@@ -94,7 +94,7 @@ class Probe:
         return bytes(text).decode(errors="replace")
 
     def trim(self) -> None:
-        """Gives free heap pages back to the kernel."""
+        """Gives free heap pages back to the kernel, and lets large blocks do so by themselves."""
         self._module["trim"]()
 
 

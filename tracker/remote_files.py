@@ -16,7 +16,7 @@ class DeviceFiles(Protocol):
         """A file's text; the empty text when it cannot be read."""
 
     def trim(self) -> None:
-        """Gives free heap pages back to the kernel."""
+        """Gives free heap pages back to the kernel, and lets large blocks do so by themselves."""
 
 
 class _AgentFiles:

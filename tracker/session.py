@@ -24,7 +24,7 @@ from tracker.failure import Failure, SessionFailed
 from tracker.inventory import registered
 from tracker.timing import Argument, Timing, TimingPolicy, TimingRequest
 
-_GRACE_S: Final = 1.0
+_GRACE_S: Final = 3.0
 
 
 class Session:

@@ -94,7 +94,7 @@ class Operations:
             return False
 
     def close(self) -> None:
-        """Lets go of everything on the device: TVM's own server dies when a client just vanishes."""
+        """Lets go of everything on the device, which ends the session there."""
         self._networks.clear()
         del self._device
 

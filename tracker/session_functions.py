@@ -18,7 +18,6 @@ from tracker.levels import Level
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-_M_ARENA_MAX: Final = -8
 _LARGE_BYTES: Final = 32 * 1024
 
 
@@ -42,7 +41,6 @@ def serve_session(fd: int, folder: Path, level: Level | None) -> None:
     """Runs TVM's server loop on the connection until the client leaves."""
     import tvm.rpc.server
 
-    _give_memory_back()
     _register(level)
     tvm.rpc.server._server_env(None, _Folder(folder))
     tvm.rpc.server._ffi_api.ServerLoop(fd)
@@ -57,17 +55,6 @@ class _Folder:
 
     def relpath(self, name: str) -> str:
         return os.path.join(self.temp_dir, name)
-
-
-def _give_memory_back() -> None:
-    """Large blocks come straight from the kernel and go back to it: resident bytes tell what is in use.
-
-    Without this glibc raises its threshold with every large block that is freed and keeps the next ones.
-    """
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_M_ARENA_MAX, 1)
-    libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-    libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
 
 
 def _register(level: Level | None) -> None:
@@ -97,9 +84,16 @@ def read_text(path: str) -> str:
 
 
 def trim() -> None:
-    """Gives free heap pages back to the kernel."""
+    """Gives free heap pages back to the kernel, and lets large blocks come from it and go back by themselves.
+
+    Without that glibc raises its threshold with every large block that is freed and keeps the next ones. It
+    is for measuring memory: timings run with the allocator as a deployed network finds it.
+    """
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    libc.malloc_trim(0)
 
 
 def predict(machine: Any, inputs: Any, outputs: Any, sample: Any, *parameters: Any) -> None:

@@ -17,7 +17,7 @@ from tracker.address import Address
 from tracker.agent import AgentProcess
 from tracker.device import DeviceKey
 from tracker.errors import TrackerError
-from tracker.failure import Failure
+from tracker.failure import Failure, SessionFailed
 from tracker.inventory import registered
 from tracker.session import Session
 from tracker.timing import Timing
@@ -122,6 +122,19 @@ def test_a_silent_peer_and_garbage_do_not_keep_others_waiting(
     finally:
         for peer in peers:
             peer.close()
+
+
+def test_a_frozen_device_costs_its_deadline_and_thaws(
+    tracker: Address, own: AgentProcess, kernels: Path
+) -> None:
+    os.kill(own.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(SessionFailed) as raised:
+            Session.open(tracker, KEY, deadline_s=0.5)
+    finally:
+        os.kill(own.pid, signal.SIGCONT)
+    assert raised.value.failure.kind == "timeout"
+    assert works(tracker, KEY, kernels)
 
 
 def test_a_client_that_is_asked_for_and_does_not_come_is_not_awaited(
