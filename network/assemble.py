@@ -9,11 +9,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from network.build import Tile, compiling, request_key, symbol
+from network.build import Tile, request_key, symbol
 from network.errors import NetworkError
 from network.isa import Isa
 from network.layers import Layer, Network
 from network.link import linker
+from network.lowering import pipeline, unchecked
 from network.target import Target
 from network.variants import Kernel, Step, TensorSpec, Variant
 
@@ -50,21 +51,22 @@ class Assembled:
 class _Call:
     """One kernel in the network."""
 
-    layer: str
     kernel: Kernel
     tile: Tile
     parameters: Parameters
+    isa: Isa
 
     @property
     def symbol(self) -> str:
+        """Equal for equal kernels, which are compiled once."""
         return symbol(request_key(self.kernel, self.tile))
 
 
 def assemble(network: Network, choices: Mapping[str, Choice], target: Target, path: Path) -> Assembled:
     """Compile a configuration, a choice for every layer by name, into the shared library ``path``.
 
-    Raises NetworkError when a layer has no choice, a choice does not fit its layer's neighbours, or no linker is
-    found.
+    Raises NetworkError when a layer has no choice, a choice does not fit its layer's neighbours, or no linker
+    is found.
     """
     link = linker(target.mtriple)
     check_choices(network, choices)
@@ -114,7 +116,7 @@ def _check_tiles(layer: str, choice: Choice) -> None:
 def _calls(layer: Layer, choice: Choice, isa: Isa) -> tuple[_Call, ...]:
     steps = zip(choice.variant.steps, choice.tiles, strict=True)
     return tuple(
-        _Call(layer.name, step.kernel, tile, _packed(f"{layer.name}.{position}", step, isa))
+        _Call(step.kernel, tile, _packed(f"{layer.name}.{position}", step, isa), isa)
         for position, (step, tile) in enumerate(steps)
     )
 
@@ -147,20 +149,22 @@ def _compiled(network: Network, calls: Mapping[str, tuple[_Call, ...]], target: 
         ]
     )
     tvm_target = target.to_tvm()
-    with compiling(), tvm_target:
-        planned = plan(_module(network, calls, target.isa))
-        executable = relax.build(lower(planned), target=tvm_target, relax_pipeline=None)
+    with unchecked(), tvm_target:
+        planned = plan(_module(network, calls))
+        executable = relax.build(
+            lower(planned), target=tvm_target, relax_pipeline=None, tir_pipeline=pipeline()
+        )
     return executable, _planned_bytes(planned)
 
 
-def _module(network: Network, calls: Mapping[str, tuple[_Call, ...]], isa: Isa) -> Any:
+def _module(network: Network, calls: Mapping[str, tuple[_Call, ...]]) -> Any:
     """``main`` as one call after the other, and each different kernel once."""
     from tvm import relax
 
     builder = relax.BlockBuilder()
     every = [call for each in calls.values() for call in each]
     functions = {
-        call.symbol: builder.add_func(call.kernel.prim_func(isa, call.tile), call.symbol)
+        call.symbol: builder.add_func(call.kernel.prim_func(call.isa, call.tile), call.symbol)
         for call in {call.symbol: call for call in every}.values()
     }
     x = relax.Var("x", relax.TensorType((1, *network.input_shape), "float32"))
@@ -174,18 +178,16 @@ def _module(network: Network, calls: Mapping[str, tuple[_Call, ...]], isa: Isa) 
         for layer in network.layers:
             value = values[layer.inputs[0]] if layer.inputs else x
             for call in calls[layer.name]:
-                value = _emitted(builder, call, functions[call.symbol], value, variables, isa)
+                value = _emitted(builder, call, functions[call.symbol], value, variables)
             values[layer.name] = value
         builder.emit_func_output(_viewed(builder, value, (1, network.output_size), "float32"))
     return builder.get()
 
 
-def _emitted(
-    builder: Any, call: _Call, function: Any, value: Any, variables: Mapping[str, Any], isa: Isa
-) -> Any:
+def _emitted(builder: Any, call: _Call, function: Any, value: Any, variables: Mapping[str, Any]) -> Any:
     from tvm import relax
 
-    source, *_, result = call.kernel.arguments(isa)
+    source, *_, result = call.kernel.arguments(call.isa)
     inputs = [_viewed(builder, value, source.shape, source.dtype)]
     inputs += [variables[name] for name, _ in call.parameters]
     return builder.emit(relax.call_tir(function, inputs, relax.TensorType(result.shape, result.dtype)))

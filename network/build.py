@@ -10,6 +10,7 @@ from typing import Any
 
 from network.isa import Isa
 from network.link import linker
+from network.lowering import compiled
 from network.target import Target
 from network.variants import Kernel
 
@@ -40,8 +41,8 @@ def symbol(key: str) -> str:
 def build_library(requests: Sequence[tuple[Kernel, Tile]], target: Target, path: Path) -> BuiltLibrary:
     """Compile the kernels for ``target`` into the shared library ``path``.
 
-    A kernel that cannot be compiled is reported in ``failures``; the others are built. Equal requests are built
-    once, and equal calls give equal libraries. Raises NetworkError when no linker is found.
+    A kernel that cannot be compiled is reported in ``failures``; the others are built. Equal requests are
+    built once, and equal calls give equal libraries. Raises NetworkError when no linker is found.
     """
     link = linker(target.mtriple)
     unique = {request_key(kernel, tile): (kernel, tile) for kernel, tile in requests}
@@ -85,19 +86,3 @@ def _culprits(functions: Mapping[str, Any], target: Target) -> dict[str, str]:
         except Exception as error:
             errors[key] = f"{type(error).__name__}: {error}"
     return errors
-
-
-def compiled(functions: Mapping[str, Any], target: Target) -> Any:
-    """The ``tvm.runtime.Executable`` of the PrimFuncs."""
-    import tvm
-
-    with compiling():
-        return tvm.compile(tvm.IRModule(dict(functions)), target=target.to_tvm())
-
-
-def compiling() -> Any:
-    """The context in which kernels are lowered, alone or in a network."""
-    import tvm
-
-    # StorageRewrite would take accumulators out of the allocas that LLVM turns into registers: half the speed.
-    return tvm.transform.PassContext(opt_level=3, config={"tirx.disable_storage_rewrite": True})
