@@ -6,7 +6,7 @@ compiles nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -55,48 +55,49 @@ class Executor:
         Raises NetworkError when the choices do not fit each other or the samples do not fit the network.
         """
         check_choices(network, choices)
-        layers, isa = network.layers, self.target.isa
-        chosen = {layer.name: choices[layer.name] for layer in layers}
-        tiled = {
-            name: list(zip(each.variant.steps, each.tiles, strict=True)) for name, each in chosen.items()
-        }
-        self.compile((step.kernel, tile) for steps in tiled.values() for step, tile in steps)
         _check_samples(f"network {network.name}", inputs, network.input_shape, "float32")
+        chosen = {layer.name: _requests(choices[layer.name]) for layer in network.layers}
+        self.compile(request for requests in chosen.values() for request in requests)
         program = _Program(network.input_shape, "float32")
-        values = {}
-        for layer in layers:
+        values: dict[str, Any] = {}
+        for layer in network.layers:
             value = values[layer.inputs[0]] if layer.inputs else program.source
-            for step, tile in tiled[layer.name]:
-                value = program.add(self._functions[request_key(step.kernel, tile)], step, value, isa)
-            values[layer.name] = value
-        return program.run(inputs, value).reshape(len(inputs), network.output_size)
+            steps = choices[layer.name].variant.steps
+            values[layer.name] = self._add(program, value, steps, chosen[layer.name])
+        outputs = program.run(inputs, values[network.layers[-1].name])
+        return outputs.reshape(len(inputs), network.output_size)
 
     def run_variant(self, variant: Variant, inputs: NDArray[Any]) -> NDArray[Any]:
         """Outputs (n, height, width * channels) of a layer's inputs, each of the first kernel's input shape.
 
-        Uses each kernel's first tile: tiles change the time, never the result. Raises NetworkError when the inputs
-        do not fit the variant.
+        Uses each kernel's first tile: tiles change the time, never the result. Raises NetworkError when the
+        inputs do not fit the variant.
         """
         if not variant.steps:
             return inputs
         isa = self.target.isa
-        requests = [(step.kernel, step.kernel.tiles(isa)[0]) for step in variant.steps]
-        self.compile(requests)
         source = variant.steps[0].kernel.arguments(isa)[0]
         _check_samples(f"variant {variant.key} of layer {variant.layer}", inputs, source.shape, source.dtype)
+        requests = _requests(Choice(variant, tuple(step.kernel.tiles(isa)[0] for step in variant.steps)))
+        self.compile(requests)
         program = _Program(source.shape, source.dtype)
-        value = program.source
-        for step, request in zip(variant.steps, requests, strict=True):
-            value = program.add(self._functions[request_key(*request)], step, value, isa)
-        return program.run(inputs, value)
+        return program.run(inputs, self._add(program, program.source, variant.steps, requests))
+
+    def _add(self, program: _Program, value: Any, steps: Sequence[Step], requests: Sequence[Request]) -> Any:
+        """Continue the program from tensor ``value``; gives the tensor that the last step writes."""
+        for step, request in zip(steps, requests, strict=True):
+            value = program.add(self._functions[request_key(*request)], step, value, self.target.isa)
+        return value
+
+
+def _requests(choice: Choice) -> list[Request]:
+    return [(step.kernel, tile) for step, tile in zip(choice.variant.steps, choice.tiles, strict=True)]
 
 
 def _check_samples(owner: str, inputs: NDArray[Any], shape: tuple[int, ...], dtype: str) -> None:
-    if tuple(inputs.shape[1:]) != tuple(shape) or str(inputs.dtype) != dtype:
-        raise NetworkError(
-            f"{owner} takes samples of {dtype}{list(shape)} and was given {inputs.dtype}{list(inputs.shape[1:])}; "
-            "convert them"
-        )
+    expected, given = f"{dtype}{list(shape)}", f"{inputs.dtype}{list(inputs.shape[1:])}"
+    if given != expected:
+        raise NetworkError(f"{owner} takes samples of {expected} and was given {given}; convert them")
 
 
 class _Program:

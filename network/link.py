@@ -25,7 +25,7 @@ _EMULATIONS = {
 
 
 def linker(mtriple: str) -> Callable[..., None]:
-    """A function ``(output, objects, **ignored)`` that links for ``mtriple``, as TVM's ``fcompile`` is called.
+    """A function ``(output, objects)`` that links for ``mtriple``, to be given to TVM as ``fcompile``.
 
     Raises NetworkError when nothing on this machine can link for it.
     """
@@ -42,14 +42,10 @@ def linker(mtriple: str) -> Callable[..., None]:
 
 def _command(architecture: str) -> list[str]:
     """The command up to its output."""
-    native = _host_command() if architecture == platform.machine() else None
-    command = native or _zig_command(architecture)
+    native = architecture == platform.machine()
+    command = (_host_command() if native else None) or _zig_command(architecture)
     if command is None:
-        sought = (
-            f"{', '.join(_COMPILERS)} and ld, then ziglang"
-            if architecture == platform.machine()
-            else "ziglang"
-        )
+        sought = ", ".join((*_COMPILERS, "ld", "ziglang") if native else ("ziglang",))
         raise NetworkError(
             f"nothing here links shared libraries for {architecture} (looked for {sought}): "
             "run `pip install 'blinknet[cross]'`"

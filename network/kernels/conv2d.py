@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from network.isa import Isa
 from network.kernels.parameters import Parameters, check, checked
@@ -25,12 +26,12 @@ class Conv2d(Kernel):
 
     float32 to float32 is ``sum + bias``. With uint8 on either side it is ``sum * scale + bias`` per output
     channel, rounded half to even and clamped to 0..255 where the output is uint8; that output's zero point
-    is part of the bias, and relu is the clamp at 0. ``selected`` input channels are gathered by ``index``; 0 takes
-    all.
+    is part of the bias, and relu is the clamp at 0. ``selected`` input channels are gathered by ``index``;
+    0 takes all.
 
     Parameters: ``weight`` (co, kh, kw, ci or selected) float32, int8 for uint8 input; ``bias`` (co,) float32;
-    ``scale`` (co,) float32 unless float32 to float32; ``zero_point`` (1,) uint8 for uint8 input, which padding
-    is filled with; ``index`` (selected,) int32.
+    ``scale`` (co,) float32 unless float32 to float32; ``zero_point`` (1,) uint8 for uint8 input, what padding
+    holds; ``index`` (selected,) int32.
     """
 
     input_shape: Shape
@@ -55,6 +56,7 @@ class Conv2d(Kernel):
         check(self.key, in_range, f"selected must be 0..{self.input_shape[2]}, the input's channels")
 
     @property
+    @override
     def key(self) -> str:
         (h, w, c), (kh, kw), (sh, sw) = self.input_shape, self.kernel, self.stride
         padding = ",".join(map(str, self.padding))
@@ -65,6 +67,7 @@ class Conv2d(Kernel):
         )
 
     @property
+    @override
     def output_shape(self) -> Shape:
         (h, w, _), (kh, kw), (sh, sw) = self.input_shape, self.kernel, self.stride
         top, left, bottom, right = self.padding
@@ -115,6 +118,7 @@ class Conv2d(Kernel):
         """Element type of the padded copy."""
         return isa.activation if self.integer else self.input_dtype
 
+    @override
     def tiles(self, isa: Isa) -> tuple[Tile, ...]:
         rows, columns, _ = self.output_shape
         # Without fused multiply-add or dot-and-add, a product needs a register of its own.
@@ -144,6 +148,7 @@ class Conv2d(Kernel):
             specs["index"] = TensorSpec((self.selected,), "int32", fill="range")
         return specs
 
+    @override
     def arguments(self, isa: Isa) -> tuple[TensorSpec, ...]:
         specs = self.parameters()
         vector = isa.lanes * self.group(isa)
@@ -156,6 +161,7 @@ class Conv2d(Kernel):
             TensorSpec((oh, ow * co), self.output_dtype),
         )
 
+    @override
     def work(self, isa: Isa) -> Work:
         source, *parameters, result = self.arguments(isa)
         window = prod(self.kernel) * self.channels
@@ -169,10 +175,11 @@ class Conv2d(Kernel):
             workspace_bytes=copied * np.dtype(self.copy_dtype(isa)).itemsize,
         )
 
+    @override
     def pack(self, isa: Isa, parameters: Parameters) -> tuple[NDArray[Any], ...]:
         arrays = checked(self.key, self.parameters(), parameters)
         if self.selected:
-            known = 0 <= arrays["index"].min() and arrays["index"].max() < self.input_shape[2]
+            known = arrays["index"].min() >= 0 and arrays["index"].max() < self.input_shape[2]
             check(self.key, bool(known), f"index must name channels 0..{self.input_shape[2] - 1}")
         arrays["weight"] = self._packed_weight(isa, arrays["weight"])
         return tuple(arrays.values())
@@ -186,6 +193,7 @@ class Conv2d(Kernel):
         split = padded.reshape(blocks, isa.lanes, kh, steps, group).transpose(0, 2, 3, 1, 4)
         return np.ascontiguousarray(split).reshape(blocks, kh, steps, isa.lanes * group)
 
+    @override
     def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:
         from network.kernels.conv2d_loops import conv2d
 

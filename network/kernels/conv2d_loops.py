@@ -50,10 +50,11 @@ def _body(
     ):
         sums = emit.registers(prod(tile) * isa.lanes, "int32" if kernel.integer else "float32")
         top, left = _start(i, rows, height), _start(j, columns, width)
-        nest = _Tile(kernel, isa, (rows, columns, blocks), outer * blocks, top, left, sums)
+        first = (outer * blocks, top, left)
+        nest = _Tile(kernel, isa, (rows, columns, blocks), *first, sums, y, bias, scale)
         nest.clear()
         nest.accumulate(source, weight)
-        nest.finish(y, bias, scale)
+        nest.finish()
 
 
 def _start(index: Expr, size: int, extent: int) -> Expr:
@@ -62,7 +63,7 @@ def _start(index: Expr, size: int, extent: int) -> Expr:
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """One tile: its first block, row and column, and its accumulators."""
+    """One tile: its first block, row and column, its accumulators, and what finishes them."""
 
     kernel: Conv2d
     isa: Isa
@@ -71,6 +72,9 @@ class _Tile:
     top: Expr
     left: Expr
     sums: Buffer
+    y: Buffer
+    bias: Buffer
+    scale: Buffer
 
     def _pixels(self) -> Iterator[tuple[int, int]]:
         return product(range(self.size[0]), range(self.size[1]))
@@ -80,12 +84,14 @@ class _Tile:
         return ((row * self.size[1] + column) * self.size[2] + block) * self.isa.lanes
 
     def clear(self) -> None:
+        """Set the accumulators to zero."""
         lanes = self.isa.lanes
         zero = emit.constant(0, "int32" if self.kernel.integer else "float32", lanes)
         for slot in range(0, prod(self.size) * lanes, lanes):
             emit.store(self.sums, zero, slot, lanes=lanes)
 
     def accumulate(self, source: Buffer, weight: Buffer) -> None:
+        """Add the window's products: a step loads each weight and each activation once."""
         with serial(0, self.kernel.kernel[0]) as window_row, serial(0, self.kernel.steps(self.isa)) as step:
             lanes = self.isa.lanes * self.kernel.group(self.isa)
             weights = [
@@ -113,11 +119,12 @@ class _Tile:
             total = held + emit.splat(activation, lanes) * weights
         emit.store(self.sums, total, slot, lanes=lanes)
 
-    def finish(self, y: Buffer, bias: Buffer, scale: Buffer) -> None:
+    def finish(self) -> None:
+        """Store every pixel's channels; the last block may be partial."""
         partial_block = self.kernel.output_channels % self.isa.lanes
         last = self.kernel.blocks(self.isa) - 1
         for (row, column), block in product(self._pixels(), range(self.size[2])):
-            store = partial(self._store, y, bias, scale, row, column, block)
+            store = partial(self._store, row, column, block)
             if partial_block and block == self.size[2] - 1:
                 emit.when(
                     self._is(block, last),
@@ -131,23 +138,21 @@ class _Tile:
         only = last + 1 == self.size[2]
         return True if only else self.block + block == last
 
-    def _store(
-        self, y: Buffer, bias: Buffer, scale: Buffer, row: int, column: int, block: int, at: Expr, lanes: int
-    ) -> None:
+    def _store(self, row: int, column: int, block: int, at: Expr, lanes: int) -> None:
         channel = (self.block + block) * self.isa.lanes + at
         value = emit.load(self.sums, self._slot(row, column, block) + at, lanes=lanes)
-        value = self._finished(value, bias, scale, channel, lanes)
+        value = self._finished(value, channel, lanes)
         target = (self.left + column) * self.kernel.output_channels + channel
-        emit.store(y, value, self.top + row, target, lanes=lanes)
+        emit.store(self.y, value, self.top + row, target, lanes=lanes)
 
-    def _finished(self, value: Expr, bias: Buffer, scale: Buffer, channel: Expr, lanes: int) -> Expr:
+    def _finished(self, value: Expr, channel: Expr, lanes: int) -> Expr:
         """Scale, bias, and clamp or relu."""
         kernel = self.kernel
         if kernel.integer:
             value = emit.cast(value, "float32", lanes)
         if kernel.scaled:
-            value = value * emit.load(scale, channel, lanes=lanes)
-        value = value + emit.load(bias, channel, lanes=lanes)
+            value = value * emit.load(self.scale, channel, lanes=lanes)
+        value = value + emit.load(self.bias, channel, lanes=lanes)
         if kernel.output_dtype == "uint8":
             return emit.to_uint8(value, lanes)
         return emit.relu(value, "float32", lanes) if kernel.relu else value

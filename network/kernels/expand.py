@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from typing_extensions import override
+
 from network.isa import Isa
 from network.kernels.parameters import check
 from network.kernels.plain import Plain
@@ -19,29 +21,32 @@ Grid = tuple[int, int, int]
 class Expand(Plain):
     """From a grid of every ``rows``-th row and ``cols``-th column back to ``output_shape``.
 
-    Output ``(y, x)`` is in phase ``(y % rows) * cols + x % cols`` of grid point ``(i, j) = (y // rows, x // cols)``.
-    Phase 0 copies the point; the others are ``k0 g[i,j] + k1 g[i,j+1] + k2 g[i+1,j] + k3 g[i+1,j+1] + b`` per
-    channel, with neighbours clamped to the grid; float32 then has its relu, uint8 is rounded half to even.
+    Output ``(y, x)`` belongs to grid point ``(i, j) = (y // rows, x // cols)``, in phase
+    ``(y % rows) * cols + x % cols``. Phase 0 copies the point; the others are, per channel,
+    ``k0 g[i,j] + k1 g[i,j+1] + k2 g[i+1,j] + k3 g[i+1,j+1] + b``, with neighbours clamped to the grid. A
+    float32 estimate then has its relu, a uint8 one is rounded half to even.
 
     Parameter: ``coefficients`` (rows * cols, 5, channels) float32, per phase ``k0, k1, k2, k3, b``.
     """
 
     output_shape: Shape = field()  # Without field(), the base's property would be taken for a default.
-    rows: int = field()
-    cols: int = field()
-    dtype: DType = field()
-    relu: bool = field()
+    rows: int
+    cols: int
+    dtype: DType
+    relu: bool
 
     def __post_init__(self) -> None:
         sizes = min(*self.output_shape, self.rows, self.cols)
         check(self.key, sizes > 0, "sizes, rows and cols must be at least 1; correct the perforation")
 
     @property
+    @override
     def key(self) -> str:
         (h, w, c), relu = self.output_shape, " relu" if self.relu else ""
         return f"expand {h}x{w}x{c} rows{self.rows} cols{self.cols} {self.dtype}{relu}"
 
     @property
+    @override
     def output_dtype(self) -> DType:
         return self.dtype
 
@@ -51,18 +56,22 @@ class Expand(Plain):
         h, w, c = self.output_shape
         return -(-h // self.rows), -(-w // self.cols), c
 
+    @override
     def parameters(self) -> dict[str, TensorSpec]:
         return {"coefficients": TensorSpec((self.rows * self.cols, 5, self.output_shape[2]), "float32")}
 
     @property
+    @override
     def source(self) -> TensorSpec:
         h, w, c = self.grid_shape
         return TensorSpec((h, w * c), self.dtype)
 
     @property
+    @override
     def elementwise(self) -> int:
         return prod(self.output_shape) + 4 * (prod(self.output_shape) - prod(self.grid_shape))
 
+    @override
     def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:
         from network.kernels.expand_loops import expand
 

@@ -7,6 +7,8 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from typing_extensions import override
+
 from network.isa import Isa
 from network.kernels.parameters import check
 from network.kernels.plain import Plain
@@ -18,8 +20,8 @@ from network.variants import TensorSpec
 class Input(Plain):
     """``(c, h * w)`` float32 to ``(h, w * c)``; uint8 is ``clamp(round(x * scale + zero_point), 0, 255)``.
 
-    Parameters, both only for uint8 and float32: ``scale`` (1,), one over the quantization step, and ``zero_point``
-    (1,).
+    Parameters, both float32 and only for uint8: ``scale`` (1,), one over the quantization step, and
+    ``zero_point`` (1,).
     """
 
     shape: tuple[int, int, int]
@@ -30,28 +32,34 @@ class Input(Plain):
         check(self.key, min(self.shape) > 0, "sizes must be at least 1; correct the input's shape")
 
     @property
+    @override
     def key(self) -> str:
         c, h, w = self.shape
         return f"input {c}x{h}x{w}>{self.output_dtype}"
 
     @property
+    @override
     def output_shape(self) -> Shape:
         c, h, w = self.shape
         return h, w, c
 
+    @override
     def parameters(self) -> dict[str, TensorSpec]:
         one = TensorSpec((1,), "float32")
         return {"scale": one, "zero_point": one} if self.output_dtype == "uint8" else {}
 
     @property
+    @override
     def source(self) -> TensorSpec:
         c, h, w = self.shape
         return TensorSpec((c, h * w), "float32")
 
     @property
+    @override
     def elementwise(self) -> int:
         return prod(self.shape)
 
+    @override
     def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:
         from network.kernels import emit
 

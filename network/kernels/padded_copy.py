@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from network.isa import Isa
 from network.kernels import emit
 from network.kernels.conv2d import Conv2d
@@ -16,32 +20,65 @@ def padded_copy(kernel: Conv2d, isa: Isa, x: Buffer, zero_point: Buffer, index: 
     shape = kernel.copied(isa)
     if shape is None:
         return x
-    copy = _Copy(kernel, isa, x, zero_point, index, *shape)
+    buffer = emit.workspace(shape, kernel.copy_dtype(isa))
+    copy = _Copy(kernel, isa, x, zero_point, index, buffer)
     copy.fill_rows(0, copy.top)
     with serial(0, copy.rows) as row:
         copy.fill(copy.top + row, 0, copy.left)
         copy.take(row)
-        copy.fill(copy.top + row, copy.left + copy.run, shape[1])
+        copy.fill(copy.top + row, copy.left + copy.run, copy.width)
     copy.fill_rows(copy.top + copy.rows, shape[0])
-    return copy.buffer
+    return buffer
 
 
+@dataclass(frozen=True, slots=True)
 class _Copy:
-    """Where the input lies in the copy: ``rows`` rows of ``run`` elements from row ``top``, element ``left``."""
+    """Where the input lies in the copy: ``rows`` rows of ``run`` elements, from ``top`` and ``left`` on."""
 
-    def __init__(
-        self, kernel: Conv2d, isa: Isa, x: Buffer, zero_point: Buffer, index: Buffer, height: int, width: int
-    ) -> None:
-        self.kernel, self.x, self.zero_point, self.index = kernel, x, zero_point, index
-        self.dtype, self.width = kernel.copy_dtype(isa), width
-        bits = 8 if self.dtype == "uint8" else 16 if self.dtype == "int16" else 32
-        self.lanes = isa.lanes * 32 // bits
-        self.top, self.left = kernel.padding[0], kernel.padding[1] * kernel.channels
-        self.rows = max(0, min(kernel.input_shape[0], height - self.top))
-        self.run = max(0, min(kernel.input_shape[1] * kernel.channels, width - self.left))
-        self.buffer = emit.workspace((height, width), self.dtype)
+    kernel: Conv2d
+    isa: Isa
+    x: Buffer
+    zero_point: Buffer
+    index: Buffer
+    buffer: Buffer
+
+    @property
+    def dtype(self) -> str:
+        """Element type of the copy."""
+        return self.kernel.copy_dtype(self.isa)
+
+    @property
+    def lanes(self) -> int:
+        """Elements of the copy in a register."""
+        return self.isa.lanes * 4 // np.dtype(self.dtype).itemsize
+
+    @property
+    def width(self) -> int:
+        """Elements in a row of the copy."""
+        return int(self.buffer.shape[1])
+
+    @property
+    def top(self) -> int:
+        """Rows of padding before the input."""
+        return self.kernel.padding[0]
+
+    @property
+    def left(self) -> int:
+        """Elements of padding before the input."""
+        return self.kernel.padding[1] * self.kernel.channels
+
+    @property
+    def rows(self) -> int:
+        """Rows of the input that any window reads."""
+        return max(0, min(self.kernel.input_shape[0], int(self.buffer.shape[0]) - self.top))
+
+    @property
+    def run(self) -> int:
+        """Elements of an input row that any window reads."""
+        return max(0, min(self.kernel.input_shape[1] * self.kernel.channels, self.width - self.left))
 
     def fill_rows(self, start: int, stop: int) -> None:
+        """Whole rows of padding."""
         if stop > start:
             with serial(start, stop) as row:
                 self.fill(row, 0, self.width)

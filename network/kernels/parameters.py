@@ -21,7 +21,8 @@ def checked(owner: str, expected: Mapping[str, TensorSpec], given: Parameters) -
     """
     if set(given) != set(expected):
         raise NetworkError(
-            f"{owner}: takes the parameters {sorted(expected)} and was given {sorted(given)}; pass exactly those"
+            f"{owner}: takes the parameters {sorted(expected)} and was given {sorted(given)}; "
+            "pass exactly those"
         )
     return {name: _checked_array(owner, name, spec, given[name]) for name, spec in expected.items()}
 

@@ -1,4 +1,4 @@
-"""What the kernels around the convolutions have in common: one schedule, and parameters that are not packed."""
+"""What the kernels around the convolutions share: one schedule, and parameters that are not packed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from network.isa import Isa
 from network.kernels.parameters import Parameters, checked
@@ -32,13 +33,16 @@ class Plain(Kernel):
     def parameters(self) -> dict[str, TensorSpec]:
         """The parameters in the order of the call."""
 
+    @override
     def tiles(self, isa: Isa) -> tuple[tuple[int, ...], ...]:
         return ((),)
 
+    @override
     def arguments(self, isa: Isa) -> tuple[TensorSpec, ...]:
         h, w, c = self.output_shape
         return (self.source, *self.parameters().values(), TensorSpec((h, w * c), self.output_dtype))
 
+    @override
     def work(self, isa: Isa) -> Work:
         return Work(
             macs=0,
@@ -49,5 +53,6 @@ class Plain(Kernel):
             workspace_bytes=0,
         )
 
+    @override
     def pack(self, isa: Isa, parameters: Parameters) -> tuple[NDArray[Any], ...]:
         return tuple(checked(self.key, self.parameters(), parameters).values())

@@ -1,4 +1,4 @@
-"""The loops of pooling: rows, columns, vectors of channels; then the window, unrolled by LLVM where it is small."""
+"""The loops of pooling: rows, columns, vectors of channels, and inside them the window."""
 
 from __future__ import annotations
 

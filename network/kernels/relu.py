@@ -7,6 +7,8 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from typing_extensions import override
+
 from network.isa import Isa
 from network.kernels.parameters import check
 from network.kernels.plain import Plain
@@ -25,30 +27,37 @@ class Relu(Plain):
         check(self.key, min(self.shape) > 0, "sizes must be at least 1; correct the layer's shape")
 
     @property
+    @override
     def key(self) -> str:
         h, w, c = self.shape
         return f"relu {h}x{w}x{c} {self.dtype}"
 
     @property
+    @override
     def output_shape(self) -> Shape:
         return self.shape
 
     @property
+    @override
     def output_dtype(self) -> DType:
         return self.dtype
 
+    @override
     def parameters(self) -> dict[str, TensorSpec]:
         return {"zero_point": TensorSpec((1,), "uint8")} if self.dtype == "uint8" else {}
 
     @property
+    @override
     def source(self) -> TensorSpec:
         h, w, c = self.shape
         return TensorSpec((h, w * c), self.dtype)
 
     @property
+    @override
     def elementwise(self) -> int:
         return prod(self.shape)
 
+    @override
     def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:
         from network.kernels import emit
 
