@@ -1,0 +1,69 @@
+"""What the kernels compute, in plain numpy; samples are (height, width, channels)."""
+
+from itertools import product
+
+import numpy as np
+
+
+def to_uint8(value):
+    return np.clip(np.rint(value), 0, 255)
+
+
+def convolution_sums(x, weight, stride, padding, fill):
+    """Exact sums (height, width, output channels) in float64; ``fill`` is what padding holds."""
+    top, left, bottom, right = padding
+    padded = np.pad(x.astype("f8"), ((top, bottom), (left, right), (0, 0)), constant_values=float(fill))
+    kh, kw = weight.shape[1:3]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(0, 1))
+    windows = windows[:: stride[0], :: stride[1]]
+    return np.einsum("hwcij,oijc->hwo", windows, weight.astype("f8"))
+
+
+def conv2d(kernel, x, parameters):
+    if kernel.selected:
+        x = x[:, :, parameters["index"]]
+    fill = parameters["zero_point"][0] if kernel.integer else 0
+    value = convolution_sums(x, parameters["weight"], kernel.stride, kernel.padding, fill)
+    value = value * parameters["scale"].astype("f8") if kernel.scaled else value
+    value = value + parameters["bias"]
+    if kernel.output_dtype == "uint8":
+        return to_uint8(value)
+    return np.maximum(value, 0) if kernel.relu else value
+
+
+def pool(kernel, x, parameters):
+    height, width, _ = kernel.output_shape
+    out = np.empty(kernel.output_shape)
+    for row, column in product(range(height), range(width)):
+        top = row * kernel.stride[0] - kernel.padding[0]
+        left = column * kernel.stride[1] - kernel.padding[1]
+        window = x[max(top, 0) : top + kernel.kernel[0], max(left, 0) : left + kernel.kernel[1]]
+        window = window.reshape(-1, x.shape[2]).astype("f8")
+        out[row, column] = window.max(0) if kernel.operator == "max" else _mean(kernel, window, parameters)
+    return to_uint8(out) if kernel.dtype == "uint8" else out
+
+
+def _mean(kernel, window, parameters):
+    if not kernel.count_include_pad:
+        return window.mean(0)
+    area = kernel.kernel[0] * kernel.kernel[1]
+    zero = float(parameters["zero_point"][0]) if kernel.counts_zero_points else 0.0
+    return (window.sum(0) + (area - len(window)) * zero) / area
+
+
+def expand(kernel, grid, parameters):
+    height, width, channels = kernel.output_shape
+    out = np.empty((height, width, channels))
+    last_row, last_column = grid.shape[0] - 1, grid.shape[1] - 1
+    for y, x in product(range(height), range(width)):
+        i, j = y // kernel.rows, x // kernel.cols
+        phase = (y % kernel.rows) * kernel.cols + x % kernel.cols
+        below, beside = min(i + 1, last_row), min(j + 1, last_column)
+        near = np.stack([grid[i, j], grid[i, beside], grid[below, j], grid[below, beside], np.ones(channels)])
+        value = (parameters["coefficients"][phase].astype("f8") * near).sum(0)
+        if kernel.dtype == "uint8":
+            value = to_uint8(value)
+        elif kernel.relu:
+            value = np.maximum(value, 0)
+        out[y, x] = value if phase else grid[i, j]
+    return out

@@ -1,0 +1,83 @@
+"""The kernels without windows: input, relu, expand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from network.kernels.expand import Expand
+from network.kernels.input import Input
+from network.kernels.relu import Relu
+from tests.network.kernels import reference
+
+SETTINGS = settings(deadline=None, max_examples=4, derandomize=True, database=None)
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 20), st.integers(1, 40))
+
+
+def random(shape, dtype):
+    rng = np.random.default_rng(0)
+    if dtype == "uint8":
+        return rng.integers(0, 256, shape, dtype="u1")
+    return rng.standard_normal(shape).astype("f4")
+
+
+def test_input_moves_channels_last(compute):
+    @SETTINGS
+    @given(SHAPES)
+    def agree(shape):
+        x = random(shape, "float32")
+        np.testing.assert_array_equal(compute(Input(shape, "float32"), x, {}), x.transpose(1, 2, 0))
+
+    agree()
+
+
+def test_input_quantizes(compute):
+    @SETTINGS
+    @given(SHAPES)
+    def agree(shape):
+        x = random(shape, "float32") * 3
+        parameters = {"scale": np.array([37.5], "f4"), "zero_point": np.array([100], "f4")}
+        expected = reference.to_uint8(x.transpose(1, 2, 0) * np.float32(37.5) + np.float32(100))
+        difference = np.abs(compute(Input(shape, "uint8"), x, parameters) - expected)
+        assert difference.max() <= 1
+        assert (difference > 0).mean() < 0.02
+
+    agree()
+
+
+def test_input_saturates(compute):
+    x = np.array([-1e9, -1, 0.5, 1.5, 254.5, 1e9], "f4").reshape(1, 1, 6)
+    parameters = {"scale": np.array([1], "f4"), "zero_point": np.array([0], "f4")}
+    actual = compute(Input((1, 1, 6), "uint8"), x, parameters)
+    assert actual.ravel().tolist() == [0, 0, 0, 2, 254, 255]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_relu(compute, dtype):
+    @SETTINGS
+    @given(SHAPES)
+    def agree(shape):
+        x = random(shape, dtype)
+        zero = np.array([90], "u1")
+        parameters = {"zero_point": zero} if dtype == "uint8" else {}
+        expected = np.maximum(x, zero[0] if parameters else 0)
+        np.testing.assert_array_equal(compute(Relu(shape, dtype), x, parameters), expected)
+
+    agree()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_expand(compute, dtype):
+    @SETTINGS
+    @given(SHAPES, st.integers(1, 3), st.integers(1, 3), st.booleans())
+    def agree(shape, rows, cols, relu):
+        kernel = Expand(shape, rows, cols, dtype, relu)
+        grid = random(kernel.grid_shape, dtype)
+        coefficients = np.random.default_rng(1).uniform(-0.4, 0.8, (rows * cols, 5, shape[2])).astype("f4")
+        parameters = {"coefficients": coefficients}
+        expected = reference.expand(kernel, grid, parameters)
+        difference = np.abs(compute(kernel, grid, parameters) - expected)
+        assert difference.max() <= (1 if dtype == "uint8" else 1e-4)
+        assert dtype == "float32" or (difference > 0).mean() < 0.02
+
+    agree()
