@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from network.errors import NetworkError
 
 _COMPILERS = ("cc", "gcc", "g++", "clang")
+_SHARED = ("-shared", "-s")
+"""Stripped: debug information is half of a library, and storage is one of the bounds."""
 _EMULATIONS = {
     "x86_64": "elf_x86_64",
     "aarch64": "aarch64linux",
@@ -56,13 +58,13 @@ def _command(architecture: str) -> list[str]:
 def _host_command() -> list[str] | None:
     for name in _COMPILERS:
         if found := shutil.which(name):
-            return [found, "-shared", "-nostdlib"]
+            return [found, *_SHARED, "-nostdlib"]
     found = shutil.which("ld")
-    return [found, "-shared"] if found else None
+    return [found, *_SHARED] if found else None
 
 
 def _zig_command(architecture: str) -> list[str] | None:
     emulation = _EMULATIONS.get(architecture)
     if emulation is None or find_spec("ziglang") is None:
         return None
-    return [sys.executable, "-m", "ziglang", "ld.lld", "-m", emulation, "-shared"]
+    return [sys.executable, "-m", "ziglang", "ld.lld", "-m", emulation, *_SHARED]
