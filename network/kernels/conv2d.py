@@ -1,6 +1,6 @@
 """Convolution and dense, float32 and uint8 x int8: what they compute, and how their weights are packed.
 
-The loops are in ``conv2d_loops``. Source of the schedule: docs/design.md, "Kernels".
+The loops are in ``conv2d_loops``.
 """
 
 from __future__ import annotations
