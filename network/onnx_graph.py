@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import external_data_helper, helper, numpy_helper, shape_inference
 
@@ -121,7 +121,8 @@ class _Chain:
             )
         if not computed:
             raise self._node(proto).error("reads only constants", "export again with constants folded")
-        return computed[0]
+        source: str = computed[0]
+        return source
 
 
 def _read(path: Path) -> tuple[onnx.ModelProto, str]:
@@ -149,7 +150,9 @@ def _load_external(path: Path, model: onnx.ModelProto, digest: Any) -> None:
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    return max((each.version for each in model.opset_import if each.domain in {"", "ai.onnx"}), default=0)
+    versions = (int(each.version) for each in model.opset_import if each.domain in {"", "ai.onnx"})
+    newest: int = max(versions, default=0)
+    return newest
 
 
 def _check_opset(path: Path, model: onnx.ModelProto) -> None:
@@ -172,7 +175,7 @@ def _only(path: Path, what: str, values: list[onnx.ValueInfoProto]) -> onnx.Valu
 
 
 def _input_shape(path: Path, source: onnx.ValueInfoProto) -> tuple[int, int, int]:
-    """``(channels, height, width)``; a batch dimension that is open is set to 1, as shape inference needs it."""
+    """``(channels, height, width)``; an open batch dimension is set to 1, as shape inference needs it."""
     tensor = source.type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type)

@@ -14,7 +14,7 @@ from network.onnx_operators import OPERATORS, Chain
 def load(path: str | Path) -> Network:
     """Read a trained network that classifies images.
 
-    Layers form a chain. Batch normalisation, added constants and ReLU are folded exactly (``network.fusion``);
+    Layers form a chain. Batch normalisation, added constants and ReLU are folded exactly (network.fusion);
     dropout and identity vanish; a softmax at the end is dropped, because it does not change which class is
     largest. The last layer's output is ``(1, 1, classes)``. Raises NetworkError for anything else: a missing
     or broken file, an operator, attribute, rank or shape that is not supported, weights that are computed.

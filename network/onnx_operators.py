@@ -50,23 +50,23 @@ def _conv(chain: Chain, node: Node) -> Chain:
     weight = node.constant(1, "weight")
     if weight.ndim != 4:
         raise node.error(f"has a weight of rank {weight.ndim}", "BlinkNet reads two-dimensional convolutions")
+    if weight.shape[1] != chain.shape[2]:
+        raise node.error(f"has a weight for {weight.shape[1]} channels", f"its input has {chain.shape[2]}")
+    layer = _windowed(chain, node, "conv2d", (weight.shape[2], weight.shape[3]))
     packed = np.ascontiguousarray(weight.transpose(0, 2, 3, 1))
-    bias = node.optional(2, "bias")
-    return _windowed(chain, node, "conv2d", (weight.shape[2], weight.shape[3]), packed, bias)
+    bias = _bias(node, node.optional(2, "bias"), len(weight))
+    shape = (*layer.output_shape[:2], len(weight))
+    return chain.then(replace(layer, output_shape=shape, weight=packed, bias=bias))
 
 
 def _max_pool(chain: Chain, node: Node) -> Chain:
-    _require_image(chain, node)
-    node.require("dilations", [1, 1])
-    return _windowed(chain, node, "max_pool", _pool_kernel(node))
+    return chain.then(_windowed(chain, node, "max_pool", _pool_kernel(chain, node)))
 
 
 def _average_pool(chain: Chain, node: Node) -> Chain:
-    _require_image(chain, node)
-    node.require("dilations", [1, 1])
-    pooled = _windowed(chain, node, "avg_pool", _pool_kernel(node))
+    pooled = _windowed(chain, node, "avg_pool", _pool_kernel(chain, node))
     include = bool(node.attributes.get("count_include_pad", 0))
-    return replace(chain, layers=(*chain.layers, replace(pooled.layers[-1], count_include_pad=include)))
+    return chain.then(replace(pooled, count_include_pad=include))
 
 
 def _global_average_pool(chain: Chain, node: Node) -> Chain:
@@ -160,7 +160,7 @@ OPERATORS: dict[str, Callable[[Chain, Node], Chain]] = {
 
 
 def _dense(chain: Chain, node: Node, rows: NDArray[np.float32], bias: NDArray[np.float32] | None) -> Chain:
-    """``rows`` are ``(outputs, inputs)`` in ONNX's order: channels outermost, where ours has them innermost."""
+    """``rows`` are (outputs, inputs) in ONNX's order: channels outermost, where ours has them innermost."""
     height, width, channels = chain.shape
     if not chain.flat:
         raise node.error("reads a tensor of rank 4", "put a Flatten in front of it")
@@ -182,17 +182,9 @@ def _dense(chain: Chain, node: Node, rows: NDArray[np.float32], bias: NDArray[np
     )
 
 
-def _windowed(
-    chain: Chain,
-    node: Node,
-    op: Operator,
-    kernel: Pair,
-    weight: NDArray[np.float32] | None = None,
-    bias: NDArray[np.float32] | None = None,
-) -> Chain:
+def _windowed(chain: Chain, node: Node, op: Operator, kernel: Pair) -> Layer:
+    """A layer with one output channel for each input channel."""
     height, width, channels = chain.shape
-    if weight is not None and weight.shape[3] != channels:
-        raise node.error(f"has a weight for {weight.shape[3]} channels", f"its input has {channels}")
     strides = node.attributes.get("strides", [1, 1])
     stride = (int(strides[0]), int(strides[1]))
     padding = _padding(node, (height, width), kernel, stride)
@@ -200,20 +192,15 @@ def _windowed(
     columns = (width + padding[1] + padding[3] - kernel[1]) // stride[1] + 1
     if min(rows, columns) < 1:
         raise node.error(f"has a window {kernel} larger than its input {height}x{width}", "check the shapes")
-    outputs = channels if weight is None else len(weight)
-    return chain.then(
-        Layer(
-            name=chain.name(node, "conv" if op == "conv2d" else "pool"),
-            op=op,
-            inputs=(chain.layers[-1].name,),
-            input_shape=chain.shape,
-            output_shape=(rows, columns, outputs),
-            kernel=kernel,
-            stride=stride,
-            padding=padding,
-            weight=weight,
-            bias=None if weight is None else _bias(node, bias, outputs),
-        )
+    return Layer(
+        name=chain.name(node, "conv" if op == "conv2d" else "pool"),
+        op=op,
+        inputs=(chain.layers[-1].name,),
+        input_shape=chain.shape,
+        output_shape=(rows, columns, channels),
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
     )
 
 
@@ -236,8 +223,10 @@ def _same(mode: str, size: int, kernel: int, stride: int) -> Pair:
     return (small, large) if mode == "SAME_UPPER" else (large, small)
 
 
-def _pool_kernel(node: Node) -> Pair:
+def _pool_kernel(chain: Chain, node: Node) -> Pair:
+    _require_image(chain, node)
     node.require("ceil_mode", 0)
+    node.require("dilations", [1, 1])
     height, width = node.attributes["kernel_shape"]
     pads = node.attributes.get("pads", [0, 0, 0, 0])
     if any(pad >= size for pad, size in zip(pads, (height, width, height, width), strict=True)):

@@ -35,7 +35,8 @@ class QParams:
 
     def quantize(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Round half to even and saturate, as the kernels do."""
-        return np.rint(values / np.float32(self.scale) + self.zero_point).clip(0, LEVELS).astype(np.uint8)
+        stored = np.rint(values / np.float32(self.scale) + self.zero_point)
+        return np.asarray(stored.clip(0, LEVELS), np.uint8)
 
     def dequantize(self, values: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The values that the integers stand for."""
@@ -64,7 +65,7 @@ def calibrate(values: NDArray[np.float32]) -> QParams:
 
 
 def tensor_qparams(network: Network, activations: Mapping[str, NDArray[np.float32]]) -> dict[str, QParams]:
-    """For each layer's output, from activations of the exact network; pools and ReLU pass on their input's."""
+    """For each layer's output, from exact activations; pools and ReLU pass on their input's."""
     found: dict[str, QParams] = {}
     for layer in network.layers:
         if layer.op in PASS_ON:
@@ -112,8 +113,8 @@ def _squared_error(flat: NDArray[np.float32], qparams: QParams) -> float:
 
 
 def _rounded(rows: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[Any]:
-    return np.rint(rows / scale[:, None]).clip(-WEIGHT_LEVELS, WEIGHT_LEVELS)
+    return np.asarray(np.rint(rows / scale[:, None]).clip(-WEIGHT_LEVELS, WEIGHT_LEVELS))
 
 
 def _weight_error(rows: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[Any]:
-    return np.square(_rounded(rows, scale) * scale[:, None] - rows).sum(axis=1)
+    return np.asarray(np.square(_rounded(rows, scale) * scale[:, None] - rows).sum(axis=1))

@@ -20,7 +20,7 @@ from network.kernels.relu import Relu
 from network.layers import INPUT, Layer, Network
 from network.samples import Samples
 from network.variants import Step
-from network.windows import matrix_product, windows
+from network.windows import Window, matrix_product, windows
 
 Array = NDArray[Any]
 Parameters = Mapping[str, Array]
@@ -37,11 +37,11 @@ def activations(network: Network, samples: Samples) -> dict[str, NDArray[np.floa
 def run_layer(layer: Layer, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """One layer, exactly. ``input`` passes on what is already NHWC."""
     if layer.weight is not None:
-        return _activate(
-            matrix_product(x, layer.weight, layer.stride, layer.padding) + layer.bias, layer.relu
-        )
+        y = matrix_product(x, layer.weight, layer.stride, layer.padding) + layer.bias
+        return _activate(y, layer.relu)
     if layer.op in {"max_pool", "avg_pool"}:
-        return pool(x, layer.op[:3], layer.kernel, layer.stride, layer.padding, layer.count_include_pad)
+        window = Window(layer.kernel, layer.stride, layer.padding)
+        return pool(x, layer.op.removesuffix("_pool"), window, layer.count_include_pad)
     return _activate(x, layer.relu)
 
 
@@ -60,30 +60,20 @@ def run_step(step: Step, x: Array) -> Array:
     return KERNELS[type(step.kernel)](step.kernel, step.parameters, x)
 
 
-def pool(
-    x: Array,
-    operator: str,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int, int, int],
-    count_include_pad: bool,
-    zero_point: int = 0,
-) -> Array:
-    """Maximum or average over windows, in x's element type; an average of integers is rounded half to even."""
+def pool(x: Array, operator: str, window: Window, count_include_pad: bool, zero_point: int = 0) -> Array:
+    """Maximum or average over windows in x's element type; an average of integers is rounded half to even."""
     if operator == "max":
-        lowest = 0 if x.dtype == np.uint8 else -np.inf
-        return windows(x, kernel, stride, padding, lowest).max(axis=(3, 4))
-    total = windows(x.astype(np.float32), kernel, stride, padding, zero_point if count_include_pad else 0)
+        return np.asarray(windows(x, window, 0 if x.dtype == np.uint8 else -np.inf).max(axis=(3, 4)))
+    total = windows(x.astype(np.float32), window, zero_point if count_include_pad else 0).sum(axis=(3, 4))
     present = np.ones((1, *x.shape[1:3], 1), np.float32)
-    count = windows(present, kernel, stride, padding, float(count_include_pad)).sum(axis=(3, 4))
-    average = total.sum(axis=(3, 4)) / count
-    return _store(average, x.dtype)
+    count = windows(present, window, float(count_include_pad)).sum(axis=(3, 4))
+    return _store(total / count, x.dtype)
 
 
 def expand(
     grid: Array, shape: tuple[int, int], rows: int, cols: int, coefficients: Array
 ) -> NDArray[np.float32]:
-    """Fill skipped samples of ``(n, h, w, c)`` from the kept ones; ``coefficients`` are (rows * cols, 5, c)."""
+    """Fill the samples between those of ``grid`` (n, h, w, c); ``coefficients`` are (rows * cols, 5, c)."""
     below, right = (np.minimum(np.arange(size) + 1, size - 1) for size in grid.shape[1:3])
     neighbours = (grid, grid[:, :, right], grid[:, below], grid[:, below][:, :, right])
     filled = np.empty((len(grid), grid.shape[1] * rows, grid.shape[2] * cols, grid.shape[3]), np.float32)
@@ -109,8 +99,8 @@ def _conv2d(kernel: Any, parameters: Parameters, x: Array) -> Array:
 
 def _pool(kernel: Any, parameters: Parameters, x: Array) -> Array:
     zero_point = int(parameters["zero_point"][0]) if "zero_point" in parameters else 0
-    window = (kernel.operator, kernel.kernel, kernel.stride, kernel.padding)
-    return pool(x, *window, kernel.count_include_pad, zero_point)
+    window = Window(kernel.kernel, kernel.stride, kernel.padding)
+    return pool(x, kernel.operator, window, kernel.count_include_pad, zero_point)
 
 
 def _input(kernel: Any, parameters: Parameters, x: Array) -> Array:
@@ -136,7 +126,7 @@ def _activate(x: Array, relu: bool) -> Array:
 
 def _store(x: Array, dtype: Any) -> Array:
     """As kernels write it: integers are rounded half to even and saturate."""
-    return np.rint(x).clip(0, 255).astype(np.uint8) if dtype == np.uint8 else x
+    return np.rint(x).clip(0, 255).astype(np.uint8) if np.dtype(dtype) == np.uint8 else x
 
 
 KERNELS: Mapping[type, Callable[[Any, Parameters, Array], Array]] = {

@@ -45,7 +45,7 @@ class Samples:
 
 
 def load_samples(path: str | Path, network: Network, scale: float = 1.0, offset: float = 0.0) -> Samples:
-    """Read the arrays ``x`` ``(n, channels, height, width)`` and ``y`` ``(n,)`` that the network can be given.
+    """Read the arrays ``x`` (n, channels, height, width) and ``y`` (n,) that the network can be given.
 
     ``x`` may have any numeric type; the network is given ``x * scale + offset`` in float32. Raises
     NetworkError for a file that is missing or broken, and for arrays that are missing, empty or do not fit.

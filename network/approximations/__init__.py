@@ -6,6 +6,7 @@ A file with a ``METHOD`` is found by itself: adding an approximation is adding a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from importlib import import_module
@@ -61,17 +62,11 @@ def variants(
     if not layer.has_weights:
         return tuple(_plain(layer, context, formats))
     return tuple(
-        Variant(
-            layer.name,
-            str(named),
-            number_format.input_dtype,
-            dtype,
-            number_format.lower(stages, context, dtype),
-        )
-        for method, degree, stages in _structures(layer, context, methods, degrees)
-        for number_format in formats
+        Variant(layer.name, name, each.input_dtype, dtype, each.lower(stages, context, dtype))
+        for structure, stages in _structures(layer, context, methods, degrees)
+        for each in formats
+        for name in [str(replace(structure, number_format=each.name))]
         for dtype in _output_dtypes(context)
-        for named in [Approximation(number_format.name, method, degree)]
     )
 
 
@@ -83,12 +78,12 @@ def _plain(layer: Layer, context: Context, formats: Sequence[NumberFormat]) -> I
 
 def _structures(
     layer: Layer, context: Context, methods: Sequence[str] | None, degrees: Sequence[Fraction] | None
-) -> Iterator[tuple[str | None, str | None, Stages]]:
-    yield None, None, whole(layer)
+) -> Iterator[tuple[Approximation, Stages]]:
+    yield Approximation(), (whole(layer),)
     for name, method in _methods().items():
         if methods is None or name in methods:
             for degree, stages in method.fit(layer, context, degrees).items():
-                yield name, degree, stages
+                yield Approximation(method=name, degree=degree), stages
 
 
 def _output_dtypes(context: Context) -> tuple[DType, ...]:

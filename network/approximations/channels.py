@@ -24,7 +24,7 @@ from network.approximations.rows import Exact, Matrix, Rows, behind_relu, sample
 from network.approximations.stages import Stages, weights, whole
 from network.layers import Layer
 
-ITERATIONS = 4
+ITERATIONS = 8
 LARGEST_WINDOW = 8192
 """Inputs of one output beyond which the statistics, which grow with their square, no longer fit in memory."""
 
@@ -65,7 +65,7 @@ def _eliminate(layer: Layer, rows: Rows, fewest: int) -> Iterator[Selection]:
     """Selections with one channel fewer each, from all channels but one down to ``fewest``."""
     selection = _everything(layer, rows)
     while len(selection.channels) > fewest:
-        selection = _without(selection, _least_important(selection))
+        selection = _without(selection, _least_important(selection, rows.metric))
         yield selection
 
 
@@ -75,16 +75,16 @@ def _everything(layer: Layer, rows: Rows) -> Selection:
     covariance = (rows.x.T @ rows.x).astype(np.float64) / len(rows.x)
     covariance += shrinkage(covariance, len(rows.x)) * np.eye(len(covariance))
     weight = weights(layer)[0].reshape(outputs, -1).T.astype(np.float64)
-    inverse = np.linalg.inv(covariance)[np.ix_(order, order)]
+    inverse = np.linalg.inv(covariance).astype(np.float64, copy=False)[np.ix_(order, order)]
     return Selection(np.arange(channels), inverse, weight[order])
 
 
-def _least_important(selection: Selection) -> int:
-    """Position of the channel whose removal, refitted, adds the least squared error."""
+def _least_important(selection: Selection, metric: Exact) -> int:
+    """Position of the channel whose removal, refitted, adds the least error by the metric."""
     count = len(selection.channels)
     taps = len(selection.weight) // count
     blocks = selection.inverse.reshape(count, taps, count, taps)[np.arange(count), :, np.arange(count), :]
-    weight = selection.weight.reshape(count, taps, -1)
+    weight = (selection.weight @ metric).reshape(count, taps, -1)
     return int(np.argmin(np.sum(weight * np.linalg.solve(blocks, weight), axis=(1, 2))))
 
 
@@ -107,11 +107,10 @@ def _stages(layer: Layer, rows: Rows, selection: Selection) -> Stages:
     weight, mean = _refit(rows, columns, selection, layer.relu)
     bias = mean - rows.x_mean[columns] @ weight
     packed = weight.T.reshape(outputs, count, height, width).transpose(0, 2, 3, 1)
-    (convolve,) = whole(layer)
     index = selection.channels.astype(np.int32)
     return (
         replace(
-            convolve,
+            whole(layer),
             weight=np.ascontiguousarray(packed, dtype=np.float32),
             bias=bias.astype(np.float32),
             index=index,

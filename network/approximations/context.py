@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from network.layers import Layer, Network
 from network.quantization import QParams, tensor_qparams
 from network.reference import activations
 from network.samples import Samples
+from network.sensitivity import sensitivities
 
 KEPT_BYTES = 64 << 20
 """Of each tensor: enough for every fit, and memory stays bounded whatever the network and the samples."""
@@ -29,33 +31,52 @@ class Context:
     output_qparams: QParams
     last: bool
     """Whether the layer is the network's output, which is float32."""
+    sensitivity: NDArray[np.float64] | None = None
+    """``(co, co)``, of layers with weights: which errors ahead of the activation matter."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Calibration:
+    activations: dict[str, NDArray[np.float32]]
+    sensitivities: dict[str, NDArray[np.float64]]
 
 
 def contexts(network: Network, samples: Samples) -> dict[str, Context]:
     """The context of every layer, by name. Large tensors are kept for the first samples only."""
-    kept = _kept_activations(network, samples)
-    qparams = tensor_qparams(network, kept)
-    return {layer.name: _context(layer, network, kept, qparams) for layer in network.layers}
+    calibration = _calibrate(network, samples)
+    qparams = tensor_qparams(network, calibration.activations)
+    return {layer.name: _context(layer, network, calibration, qparams) for layer in network.layers}
 
 
 def _context(
-    layer: Layer, network: Network, kept: dict[str, NDArray[np.float32]], qparams: dict[str, QParams]
+    layer: Layer, network: Network, calibration: _Calibration, qparams: dict[str, QParams]
 ) -> Context:
     source = layer.inputs[0] if layer.inputs else layer.name
-    inputs, outputs = kept[source], kept[layer.name]
+    inputs, outputs = calibration.activations[source], calibration.activations[layer.name]
     count = min(len(inputs), len(outputs))
-    last = layer is network.layers[-1]
-    return Context(inputs[:count], outputs[:count], qparams[source], qparams[layer.name], last)
+    return Context(
+        inputs[:count],
+        outputs[:count],
+        qparams[source],
+        qparams[layer.name],
+        last=layer is network.layers[-1],
+        sensitivity=calibration.sensitivities.get(layer.name),
+    )
 
 
-def _kept_activations(network: Network, samples: Samples) -> dict[str, NDArray[np.float32]]:
-    sizes = {layer.name: 4 * int(np.prod(layer.output_shape)) for layer in network.layers}
+def _calibrate(network: Network, samples: Samples) -> _Calibration:
+    """One pass forward and one backward, over so few samples at a time that all tensors fit."""
+    sizes = {layer.name: 4 * prod(layer.output_shape) for layer in network.layers}
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in sizes}
+    totals: dict[str, NDArray[np.float64]] = {}
     step = max(1, CHUNK_BYTES // sum(sizes.values()))
     for start in range(0, len(samples), step):
         chunk = Samples(samples.x[start : start + step], samples.y[start : start + step])
-        for name, values in activations(network, chunk).items():
+        values = activations(network, chunk)
+        for name, sensitivity in sensitivities(network, values).items():
+            totals[name] = totals[name] + sensitivity if name in totals else sensitivity
+        for name, kept in values.items():
             room = max(1, KEPT_BYTES // sizes[name]) - start
             if room > 0:
-                parts[name].append(values[:room].copy())
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+                parts[name].append(kept[:room].copy())
+    return _Calibration({name: np.concatenate(arrays) for name, arrays in parts.items()}, totals)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from network.approximations.context import Context
 from network.approximations.lowering import conv2d, interpolate, last_convolve, plain_kernel
-from network.approximations.method import NumberFormat
+from network.approximations.method import Lowered, NumberFormat
 from network.approximations.stages import Convolve, Stages
 from network.layers import DType, Layer
 from network.quantization import QParams
@@ -29,7 +29,8 @@ class Exact(NumberFormat):
 
     def lower(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Step, ...]:
         """See NumberFormat.lower."""
-        steps, dtype = [], self.input_dtype
+        steps: list[Step] = []
+        dtype = self.input_dtype
         for position, stage in enumerate(stages):
             if isinstance(stage, Convolve):
                 dtype = output_dtype if position == last_convolve(stages) else self.input_dtype
@@ -39,8 +40,8 @@ class Exact(NumberFormat):
                 steps.append(interpolate(stage, dtype, context.output_qparams))
         return tuple(steps)
 
-    def lower_plain(self, layer: Layer, context: Context) -> tuple[DType, DType, tuple[Step, ...]] | None:
-        """See NumberFormat.lower_plain; one channel is in NHWC order already, so reading it costs nothing."""
+    def lower_plain(self, layer: Layer, context: Context) -> Lowered | None:  # noqa: ARG002 - int8 needs it
+        """See NumberFormat.lower_plain; one channel is in NHWC order already, so reading it is free."""
         if layer.op == "input" and layer.output_shape[2] == 1:
             return "float32", "float32", ()
         return "float32", "float32", (Step(plain_kernel(layer, "float32"), {}),)

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from network.approximations.context import Context
 from network.approximations.lowering import conv2d, interpolate, last_convolve, plain_kernel, vector
-from network.approximations.method import NumberFormat
+from network.approximations.method import Lowered, NumberFormat
 from network.approximations.stages import Convolve, Stages
 from network.layers import DType, Layer
 from network.quantization import QParams, QuantizedWeight, calibrate, quantize_weight
 from network.variants import Step
-from network.windows import windows
+from network.windows import Window, windows
 
 SAMPLES = 64
 """Calibration samples behind the statistics inside a layer; its outputs have their range from all of them."""
@@ -38,7 +38,8 @@ class Int8(NumberFormat):
 
     def lower(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Step, ...]:
         """See NumberFormat.lower; tensors between stages are calibrated like those between layers."""
-        steps, dtype = [], self.input_dtype
+        steps: list[Step] = []
+        dtype = self.input_dtype
         x, qparams = context.inputs[:SAMPLES], context.input_qparams
         for position, stage in enumerate(stages):
             if isinstance(stage, Convolve):
@@ -53,7 +54,7 @@ class Int8(NumberFormat):
                 steps.append(interpolate(stage, dtype, context.output_qparams))
         return tuple(steps)
 
-    def lower_plain(self, layer: Layer, context: Context) -> tuple[DType, DType, tuple[Step, ...]] | None:
+    def lower_plain(self, layer: Layer, context: Context) -> Lowered | None:
         """See NumberFormat.lower_plain; the network's output is float32, so there it does not apply."""
         if context.last:
             return None
@@ -87,7 +88,7 @@ def _parameters(
 def _mean_error(
     stage: Convolve, weight: QuantizedWeight, x: NDArray[np.float32], inputs: QParams
 ) -> NDArray[np.float64]:
-    """What quantized inputs and weights give too little of, in the mean over samples and positions: ``(co,)``."""
+    """What quantized inputs and weights lack in the mean over samples and positions: ``(co,)``."""
     kept = x if stage.index is None else x[..., stage.index]
     exact = _mean_window(stage, kept)
     stored = _mean_window(stage, inputs.dequantize(inputs.quantize(kept)))
@@ -98,7 +99,8 @@ def _mean_error(
 def _mean_window(stage: Convolve, x: NDArray[np.float32]) -> NDArray[np.float64]:
     image = x.mean(axis=0, dtype=np.float64, keepdims=True)
     kernel = (stage.weight.shape[1], stage.weight.shape[2])
-    return windows(image, kernel, stage.stride, stage.padding).mean(axis=(0, 1, 2)).reshape(-1)
+    seen = windows(image, Window(kernel, stage.stride, stage.padding))
+    return np.asarray(seen.mean(axis=(0, 1, 2)).reshape(-1))
 
 
 METHOD = Int8()

@@ -62,10 +62,16 @@ def plain_kernel(layer: Layer, dtype: DType) -> Kernel:
         return Input((channels, height, width), dtype)
     if layer.op == "relu":
         return Relu(layer.output_shape, dtype)
-    window = (layer.kernel, layer.stride, layer.padding)
-    shapes = (layer.input_shape, layer.output_shape)
-    operator = "max" if layer.op == "max_pool" else "avg"
-    return Pool(*shapes, operator, *window, dtype, layer.count_include_pad)
+    return Pool(
+        layer.input_shape,
+        layer.output_shape,
+        operator="max" if layer.op == "max_pool" else "avg",
+        kernel=layer.kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        dtype=dtype,
+        count_include_pad=layer.count_include_pad,
+    )
 
 
 def vector(value: float, dtype: Any) -> NDArray[Any]:

@@ -2,10 +2,11 @@
 
 Data-aware: the subspace is that of the layer's outputs on calibration data, not of its weights. Sources:
 Denton et al. 2014, "Exploiting Linear Structure Within Convolutional Networks"; Zhang et al. 2016,
-"Accelerating Very Deep Convolutional Networks for Classification and Detection", whose reduced-rank regression
-behind the ReLU this is.
+"Accelerating Very Deep Convolutional Networks for Classification and Detection", whose regression behind the
+ReLU this is.
 
-Error: the variance of the outputs outside the subspace; small down to 1/2, grows fast below 1/4.
+Error: the variance of the outputs outside the subspace, by how much the network's answer depends on it; small
+down to 1/2, grows fast below 1/4.
 Cost: of a layer with co outputs and D = kh * kw * ci inputs each, r * (D + co) operations a sample and as
 many stored numbers, instead of co * D; one more tensor of r channels.
 """
@@ -67,23 +68,23 @@ def _factorise(rows: Rows, rank: int, relu: bool) -> Factors:
     """Reduced-rank regression of the outputs on themselves, where only what passes the ReLU counts."""
     y = rows.y
     covariance = (y.T @ y).astype(np.float64) / len(y)
-    ridge = shrinkage(covariance, len(y)) * np.eye(len(covariance))
-    factors = _reduce(covariance, covariance, ridge, rank, rows.y_mean)
+    covariance += shrinkage(covariance, len(y)) * np.eye(len(covariance))
+    factors = _truncate(rows, covariance, np.eye(len(covariance)), rank, rows.y_mean)
     for _ in range(ITERATIONS if relu else 0):
         predicted = y @ (factors.up @ factors.down).T.astype(np.float32) + factors.bias.astype(np.float32)
-        target = behind_relu(y + rows.y_mean, predicted, relu)
-        mean = target.mean(axis=0)
-        cross = ((target - mean).T @ y).astype(np.float64) / len(y)
-        factors = _reduce(covariance, cross, ridge, rank, mean)
+        change = behind_relu(y + rows.y_mean, predicted, relu) - (y + rows.y_mean)
+        cross = ((change - change.mean(axis=0)).T @ y).astype(np.float64) / len(y)
+        best = np.eye(len(covariance)) + np.linalg.solve(covariance, cross.T).T
+        factors = _truncate(rows, covariance, best, rank, rows.y_mean + change.mean(axis=0))
     return factors
 
 
-def _reduce(covariance: Exact, cross: Exact, ridge: Exact, rank: int, mean: Matrix) -> Factors:
-    """The best linear map of that rank; the ridge pulls it towards the identity."""
-    full = np.linalg.solve(covariance + ridge, (cross + ridge).T).T
-    _, vectors = np.linalg.eigh(full @ (covariance + ridge) @ full.T)
-    up = vectors[:, ::-1][:, :rank]
-    return Factors(up.T @ full, up, mean.astype(np.float64))
+def _truncate(rows: Rows, covariance: Exact, full: Exact, rank: int, mean: Matrix) -> Factors:
+    """The map ``full`` of the outputs cut to that rank, with the least error by the metric."""
+    whitened = rows.metric @ full
+    _, vectors = np.linalg.eigh(whitened @ covariance @ whitened.T)
+    basis = vectors[:, ::-1][:, :rank]
+    return Factors(basis.T @ whitened, np.linalg.solve(rows.metric, basis), mean.astype(np.float64))
 
 
 def _stages(layer: Layer, rows: Rows, factors: Factors) -> Stages:

@@ -13,6 +13,8 @@ from network.approximations.stages import Stages
 from network.layers import DType, Layer
 from network.variants import Step
 
+Lowered = tuple[DType, DType, tuple[Step, ...]]
+"""Element types read and written, and the kernels."""
 DEGREES = tuple(Fraction(text) for text in ("3/4", "1/2", "3/8", "1/4", "1/8"))
 
 
@@ -28,8 +30,8 @@ class NumberFormat(ABC):
         """Stages of a layer with weights."""
 
     @abstractmethod
-    def lower_plain(self, layer: Layer, context: Context) -> tuple[DType, DType, tuple[Step, ...]] | None:
-        """A layer without weights: element types read and written, steps; None where it does not apply."""
+    def lower_plain(self, layer: Layer, context: Context) -> Lowered | None:
+        """A layer without weights; None where it does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Method(ABC):
         """Degree, as the name of the approximation states it, to stages.
 
         All degrees at once, because they share the statistics that cost the time. Degrees that change
-        nothing, save nothing or repeat another are left out; a method whose degree is not a share has its own.
+        nothing, save nothing or repeat another are left out. A method may have degrees that are no share.
         """
 
 

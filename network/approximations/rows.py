@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from network.approximations.context import Context
 from network.approximations.stages import weights
 from network.layers import Layer
-from network.windows import windows
+from network.windows import Window, windows
 
 ROWS = 16_384
 SEED = 0
+SENSITIVITY_FLOOR = 0.02
+"""Of the mean sensitivity, added to all: what no sample was sensitive to may still matter to others."""
 
 Matrix = NDArray[np.float32]
 Exact = NDArray[np.float64]
@@ -29,17 +31,19 @@ class Rows:
     y: Matrix
     """``(rows, co)``, ahead of the activation."""
     y_mean: Matrix
+    metric: Exact
+    """``(co, co)``, symmetric: an error ``e`` of the outputs counts as ``|metric @ e|**2``."""
 
 
 def sample_rows(layer: Layer, context: Context) -> Rows:
     """At most ROWS windows of the layer's calibration inputs, the same ones every time."""
     weight, bias = weights(layer)
-    view = windows(context.inputs, layer.kernel, layer.stride, layer.padding)
+    view = windows(context.inputs, Window(layer.kernel, layer.stride, layer.padding))
     chosen = _choose(view.shape[:3])
     x = np.ascontiguousarray(view[chosen].reshape(len(chosen[0]), -1))
     y = x @ weight.reshape(len(weight), -1).T + bias
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    return Rows(x - x_mean, x_mean, y - y_mean, y_mean)
+    return Rows(x - x_mean, x_mean, y - y_mean, y_mean, _metric(context, len(weight)))
 
 
 def shrinkage(covariance: Exact, rows: int) -> float:
@@ -63,6 +67,15 @@ def behind_relu(y: Matrix, predicted: Matrix, relu: bool) -> Matrix:
     turn with predicting lowers the error behind the ReLU (Zhang et al. 2016, section 3.2).
     """
     return np.where(y > 0, y, np.minimum(predicted, 0)) if relu else y
+
+
+def _metric(context: Context, outputs: int) -> Exact:
+    """The square root of the sensitivity; all outputs alike where none is known."""
+    if context.sensitivity is None or not context.sensitivity.any():
+        return np.eye(outputs)
+    sensitivity = context.sensitivity * outputs / np.trace(context.sensitivity)
+    values, vectors = np.linalg.eigh(sensitivity + SENSITIVITY_FLOOR * np.eye(outputs))
+    return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
 
 
 def _choose(shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:

@@ -81,22 +81,18 @@ Stages = tuple[Stage, ...]
 def weights(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weight ``(co, kh, kw, ci)`` and bias ``(co,)`` of a layer that has them."""
     if layer.weight is None or layer.bias is None:
-        raise NetworkError(
-            f"layer {layer.name} ({layer.op}) has no weights; only conv2d and dense have stages"
-        )
+        raise NetworkError(f"layer {layer.name} ({layer.op}) has no weights; ask has_weights first")
     return layer.weight, layer.bias
 
 
-def whole(layer: Layer) -> Stages:
+def whole(layer: Layer) -> Convolve:
     """A layer with weights as it is."""
     shapes = (layer.input_shape, layer.output_shape)
-    return (Convolve(*shapes, *weights(layer), layer.stride, layer.padding, layer.relu),)
+    return Convolve(*shapes, *weights(layer), layer.stride, layer.padding, layer.relu)
 
 
 def saves(stages: Sequence[Stage], layer: Layer) -> bool:
     """Whether the stages need fewer operations or fewer stored numbers than the layer."""
     before = whole(layer)
-    return any(
-        sum(getattr(stage, cost) for stage in stages) < sum(getattr(stage, cost) for stage in before)
-        for cost in ("operations", "values")
-    )
+    operations = sum(stage.operations for stage in stages)
+    return operations < before.operations or sum(stage.values for stage in stages) < before.values
