@@ -6,6 +6,10 @@
     A ``DeviceResult``: bounds, configuration and certificate of one device, for people and programs.
 ``bundles/CLASS.UNIT/``
     What is deployed on that device.
+``exact/CLASS.UNIT/``
+    The exact configuration as a bundle: what relative bounds are verified against.
+``choices/CLASS.UNIT.json``
+    What the device can choose from, for ``blinknet configure``.
 ``report.html``
     The same for the eye.
 
@@ -91,6 +95,10 @@ class RunFolder:
     def bundle(self, device: str) -> Path:
         """The bundle for ``CLASS.UNIT``: a folder."""
         return self.path / "bundles" / device
+
+    def exact_bundle(self, device: str) -> Path:
+        """The exact configuration for ``CLASS.UNIT`` as a bundle: what relative bounds are verified against."""
+        return self.path / "exact" / device
 
     def devices(self) -> tuple[str, ...]:
         """Those that have a configuration, in alphabetical order."""

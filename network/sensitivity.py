@@ -32,7 +32,7 @@ def sensitivities(network: Network, activations: Mapping[str, Array]) -> dict[st
         if layer.has_weights:
             rows = gradient.reshape(-1, gradient.shape[3])
             found[layer.name] = (rows.T @ rows).astype(np.float64)
-        gradient = gradient if layer.op == "relu" else _backward(layer, x, y, gradient)
+        gradient = gradient if layer.op == "relu" else backward(layer, x, y, gradient)
     return found
 
 
@@ -46,8 +46,8 @@ def _likelihood_gradient(logits: Array) -> Array:
     return np.asarray(share.reshape(logits.shape))
 
 
-def _backward(layer: Layer, x: Array, y: Array, gradient: Array) -> Array:
-    """The gradient of a layer's inputs, tap by tap of its window."""
+def backward(layer: Layer, x: Array, y: Array, gradient: Array) -> Array:
+    """The gradient of a layer's inputs from that of its outputs ahead of the activation, tap by tap."""
     top, left, bottom, right = layer.padding
     border = ((0, 0), (top, bottom), (left, right), (0, 0))
     padded = np.pad(x, border, constant_values=-np.inf) if layer.op == "max_pool" else x

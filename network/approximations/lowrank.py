@@ -84,7 +84,10 @@ def _truncate(rows: Rows, covariance: Exact, full: Exact, rank: int, mean: Matri
     whitened = rows.metric @ full
     _, vectors = np.linalg.eigh(whitened @ covariance @ whitened.T)
     basis = vectors[:, ::-1][:, :rank]
-    return Factors(basis.T @ whitened, np.linalg.solve(rows.metric, basis), mean.astype(np.float64))
+    down, up = basis.T @ whitened, np.linalg.solve(rows.metric, basis)
+    # Components of equal spread lose least when the tensor between the convolutions is stored in 8 bits.
+    spread = np.sqrt(np.maximum(np.einsum("ri,ij,rj->r", down, covariance, down), np.finfo(np.float32).tiny))
+    return Factors(down / spread[:, None], up * spread, mean.astype(np.float64))
 
 
 def _stages(layer: Layer, rows: Rows, factors: Factors) -> Stages:

@@ -1,0 +1,44 @@
+"""The machine that a benchmark runs on: one core of it, its name, what is installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+SINGLE_THREAD = {
+    "TVM_NUM_THREADS": "1",
+    # TVM would pin a process with one thread to core 0, whatever core it was given.
+    "TVM_BIND_THREADS": "0",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+def keep_to_one_core() -> int:
+    """Pin this process and every thread that it will start to one core; gives the core.
+
+    Libraries read how many threads to start when they are imported, so this comes before numpy, TVM and ONNX
+    Runtime: raises RuntimeError where one of them is there already.
+    """
+    if early := sorted({"numpy", "tvm", "onnxruntime"} & set(sys.modules)):
+        raise RuntimeError(f"{', '.join(early)} imported before the process was pinned; pin it first")
+    os.environ.update(SINGLE_THREAD)
+    # The last one: interrupts and most other processes are on the first.
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    return core
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor as Linux names it; its architecture where Linux does not."""
+    named = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+    names = (value.strip() for key, _, value in named if key.strip() == "model name")
+    return next(names, os.uname().machine)
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str]:
+    """What is installed, by distribution."""
+    return {name: version(name) for name in distributions}

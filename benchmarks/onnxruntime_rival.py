@@ -1,0 +1,108 @@
+"""ONNX Runtime as its documentation recommends it: I/O binding, one thread, static quantization by its tools.
+
+https://onnxruntime.ai/docs/performance/tune-performance/iobinding.html and
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: pre-processing, uint8
+activations, int8 weights with a scale a channel, min-max calibration.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rival:
+    """A model with input and output bound to tensors of its own."""
+
+    def __init__(self, model: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        source, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        self._x = onnxruntime.OrtValue.ortvalue_from_shape_and_type(source.shape, np.float32)
+        self._y = onnxruntime.OrtValue.ortvalue_from_shape_and_type(result.shape, np.float32)
+        self._binding = self._session.io_binding()
+        self._binding.bind_ortvalue_input(source.name, self._x)
+        self._binding.bind_ortvalue_output(result.name, self._y)
+
+    def load(self, sample: NDArray[np.float32]) -> None:
+        """Copy a sample ``(channels, height, width)`` into the bound input."""
+        self._x.update_inplace(sample[np.newaxis])
+
+    def run(self) -> None:
+        """From the bound input to the bound output: nothing is copied."""
+        self._session.run_with_iobinding(self._binding)
+
+    def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """``(n, classes)`` of samples ``(n, channels, height, width)``."""
+        return np.concatenate([self._logits(sample) for sample in samples])
+
+    def _logits(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.load(sample)
+        self.run()
+        return np.array(self._y.numpy())
+
+
+def quantized(model: Path, samples: NDArray[np.float32], folder: Path) -> dict[str, Path]:
+    """The model in every way of quantizing it that its tools offer for a CPU, by name; written to ``folder``.
+
+    Average pools are left in float32 in one of them: on some processors that is faster.
+    """
+    import onnx
+
+    prepared = _prepared(model, folder)
+    graph = onnx.load(prepared).graph
+    pools = [node.name for node in graph.node if node.op_type == "AveragePool"]
+    ways = {"QDQ": [], "QOperator": []} | ({"QDQ with float32 average pools": pools} if pools else {})
+    return {
+        name: _quantized(prepared, graph.input[0].name, samples, folder / f"{name}.onnx", excluded)
+        for name, excluded in ways.items()
+    }
+
+
+def _prepared(model: Path, folder: Path) -> Path:
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    path = folder / "prepared.onnx"
+    # Symbolic shape inference is for shapes that are not fixed, and asks for another library.
+    quant_pre_process(str(model), str(path), skip_symbolic_shape=True)
+    return path
+
+
+def _quantized(
+    model: Path, source: str, samples: NDArray[np.float32], path: Path, excluded: list[str]
+) -> Path:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    # It warns of what is meant: operators that stay in float32.
+    logging.getLogger().setLevel(logging.ERROR)
+    quantize_static(
+        str(model),
+        str(path),
+        _Calibration(source, samples),
+        quant_format=QuantFormat[path.stem.split(maxsplit=1)[0]],
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        calibrate_method=CalibrationMethod.MinMax,
+        nodes_to_exclude=excluded,
+    )
+    return path
+
+
+class _Calibration:
+    """ONNX Runtime's ``CalibrationDataReader``: one sample at a time, ``None`` at the end."""
+
+    def __init__(self, source: str, samples: NDArray[np.float32]) -> None:
+        self._feeds: Iterator[dict[str, Any]] = ({source: sample[np.newaxis]} for sample in samples)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next feed."""
+        return next(self._feeds, None)

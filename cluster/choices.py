@@ -1,0 +1,76 @@
+"""What a run leaves for later questions: each device's choices, as ``OUT/RUN/choices/CLASS.UNIT.json``.
+
+Enough to answer any bounds without the store, a device, TVM or Ray.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.decision import nearest_bounds, target_limits
+from cluster.outputs import OutputError, RunFolder, write_atomically
+from cluster.problem import Infeasible, Problem, Solution
+from cluster.solver import solve
+from cost_model.loss_curve import LossCurve
+from runtime.bounds import Bounds
+from runtime.configuration import Costs
+from runtime.records import from_plain, to_plain
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Everything that one device can choose from, with the corrections that its verified runs have taught."""
+
+    device: str
+    bounds: Bounds
+    """As the run stated them."""
+    exact: Costs
+    """The verified exact configuration: what relative bounds refer to."""
+    headroom: float
+    problem: Problem
+    curve: LossCurve
+    """From summed divergence to loss."""
+
+    def answer(self, bounds: Bounds) -> Solution | Infeasible:
+        """The best configuration under these bounds, as far as what was measured can tell."""
+        limits = bounds.resolve(self.exact)
+        return solve(self.problem, target_limits(limits, self.headroom, self.curve.divergence_for))
+
+    def nearest(self, outcome: Infeasible) -> dict[str, float | None]:
+        """The nearest feasible bounds, each with the others kept."""
+        return nearest_bounds(outcome, self.headroom, self.curve.loss_pp)
+
+    def costs(self, solution: Solution) -> Costs:
+        """Predicted costs of an answer."""
+        totals = solution.totals
+        loss_pp = self.curve.loss_pp(totals.divergence)
+        accuracy = None if self.exact.accuracy is None else self.exact.accuracy - loss_pp / 100
+        return Costs(totals.latency_s, totals.memory_bytes, totals.storage_bytes, loss_pp, accuracy)
+
+
+def write_choices(folder: RunFolder, choices: Choices) -> None:
+    """Write the device's file; raises ``OutputError``."""
+    path = _path(folder, choices.device)
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, json.dumps(to_plain(choices), separators=(",", ":")) + "\n")
+
+
+def read_choices(folder: RunFolder) -> tuple[Choices, ...]:
+    """Those of every device of a run, in alphabetical order; raises ``OutputError``."""
+    paths = sorted((folder.path / "choices").glob("*.json"))
+    if not paths:
+        raise OutputError(f"{folder.path} has no choices yet: the run did not end; start it again to go on")
+    return tuple(_read(path) for path in paths)
+
+
+def _path(folder: RunFolder, device: str) -> Path:
+    return folder.path / "choices" / f"{device}.json"
+
+
+def _read(path: Path) -> Choices:
+    try:
+        return from_plain(Choices, json.loads(path.read_text(encoding="utf-8")), "choices")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} is not what BlinkNet wrote ({error}); run `blinknet run` again") from error

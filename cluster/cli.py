@@ -1,0 +1,200 @@
+"""The command line: ``blinknet``, the same as ``python -m cluster``.
+
+What a command needs is imported when it runs: ``configure`` answers in well under a second because it loads
+neither TVM nor Ray. Wrong input ends in one message and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DEFAULT_TRACKER = "127.0.0.1:9190"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 1 (bounds not met or incomplete) or 2 (wrong input)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except ValueError as error:
+        if not _is_wrong_input(error):
+            raise
+        print(f"blinknet: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "blinknet: stopped; what was measured is kept, the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _is_wrong_input(error: ValueError) -> bool:
+    """Our packages' own errors carry a message for users; any other ValueError is a bug and stays loud."""
+    return type(error).__module__.partition(".")[0] in {
+        "cluster",
+        "workers",
+        "runtime",
+        "cost_model",
+        "tracker",
+        "network",
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="blinknet",
+        description="Keep a trained network inside latency, memory, storage and accuracy bounds on every device.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_run(commands)
+    _add_configure(commands)
+    _add_verify(commands)
+    _add_tracker(commands)
+    _add_device(commands)
+    _add_devices(commands)
+    return parser
+
+
+
+
+
+def _add_demo(commands: Subparsers) -> None:
+    demo = commands.add_parser(
+        "demo", help="the whole job on this machine: CIFAR-10-quick on every x86 level"
+    )
+    demo.add_argument("--out", type=Path, default=Path("out"), help="output folder (default: out)")
+    demo.set_defaults(command=_demo)
+
+
+def _add_run(commands: Subparsers) -> None:
+    run = commands.add_parser("run", help="configure a network for every device class of a run file")
+    run.add_argument("run_file", type=Path)
+    run.add_argument("--out", type=Path, default=Path("out"), help="output folder (default: out)")
+    run.add_argument("--tracker", help="HOST:PORT of the fleet's tracker; overrides the run file")
+    run.set_defaults(command=_run)
+
+
+def _add_configure(commands: Subparsers) -> None:
+    configure = commands.add_parser("configure", help="answer new bounds from what a run has measured")
+    configure.add_argument("run", type=Path, help="folder of the run, OUT/RUN")
+    configure.add_argument(
+        "--bound",
+        action="append",
+        default=[],
+        metavar="KIND=VALUE",
+        help="latency=20%%, memory=1MiB, loss=1pp ...",
+    )
+    configure.add_argument("--device", help="only this CLASS or CLASS.UNIT")
+    configure.set_defaults(command=_configure)
+
+
+def _add_verify(commands: Subparsers) -> None:
+    verify = commands.add_parser("verify", help="run the bundles of a run on their devices again")
+    verify.add_argument("run", type=Path, help="folder of the run, OUT/RUN")
+    verify.add_argument("--tracker", help="HOST:PORT of the fleet's tracker (default: as in the run)")
+    verify.set_defaults(command=_verify)
+
+
+def _add_tracker(commands: Subparsers) -> None:
+    tracker = commands.add_parser("tracker", help="start the TVM RPC tracker that devices register with")
+    tracker.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
+    tracker.add_argument("--port", type=int, default=9190)
+    tracker.set_defaults(command=_tracker)
+
+
+def _add_device(commands: Subparsers) -> None:
+    device = commands.add_parser("device", help="offer this machine as a device")
+    device.add_argument("--tracker", default=DEFAULT_TRACKER, metavar="HOST:PORT")
+    device.add_argument("--key", required=True, metavar="CLASS.UNIT")
+    device.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
+    device.add_argument("--isa", help="act as this x86 level at most, such as x86-64-v3")
+    device.add_argument("--cores", help="cores to run on, such as 1 or 2,3")
+    device.set_defaults(command=_device)
+
+
+def _add_devices(commands: Subparsers) -> None:
+    devices = commands.add_parser("devices", help="list what is registered with a tracker")
+    devices.add_argument("--tracker", default=DEFAULT_TRACKER, metavar="HOST:PORT")
+    devices.set_defaults(command=_devices)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from cluster.errors import ClusterError
+
+    spec = find_spec("examples")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    if not folders:
+        raise ClusterError("the examples are not installed; run `make demo` in a clone of the project")
+    options.run_file, options.tracker = Path(folders[0]) / "cifar10_quick" / "run.yaml", None
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from cluster.run import run
+    from cluster.summary import print_outcome
+
+    console = Console()
+    outcome = run(options.run_file, options.out, options.tracker, console)
+    print_outcome(outcome, console)
+    return 0 if outcome.complete else 1
+
+
+def _configure(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from cluster.configure import configure
+    from runtime.bounds import parse_bound
+
+    bounds = [parse_bound(text) for text in options.bound]
+    return configure(options.run, bounds, options.device, Console())
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from cluster.verify import verify
+
+    return verify(options.run, options.tracker, Console())
+
+
+def _tracker(options: argparse.Namespace) -> int:
+    from tracker.tracker import serve
+
+    serve(options.host, options.port)
+    return 0
+
+
+def _device(options: argparse.Namespace) -> int:
+    from tracker.address import Address
+    from tracker.agent import serve
+    from tracker.device import DeviceKey
+
+    cores = [int(each) for each in options.cores.split(",")] if options.cores else None
+    serve(Address.parse(options.tracker), DeviceKey.parse(options.key), options.host, options.isa, cores)
+    return 0
+
+
+def _devices(options: argparse.Namespace) -> int:
+    from tracker.address import Address
+    from tracker.inventory import registered
+
+    found = registered(Address.parse(options.tracker))
+    for each in found:
+        note = "" if each.device else "  (not CLASS.UNIT: ignored)"
+        print(f"{each.key:24} {each.state:5} {each.address}{note}")
+    if not found:
+        print(f"no device; `blinknet device --tracker {options.tracker} --key CLASS.UNIT` registers one")
+    return 0

@@ -1,0 +1,62 @@
+"""``blinknet configure``: other bounds, answered from what a run has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cluster.choices import Choices, read_choices
+from cluster.errors import ClusterError
+from cluster.outputs import find
+from cluster.problem import Infeasible, Solution
+from cluster.texts import costs_cells, layers_text, nearest_text
+from cost_model.accuracy import approximation_of
+from runtime.bounds import Bound, Bounds
+
+
+def configure(run: Path, bounds: Sequence[Bound], device: str | None, console: Console) -> int:
+    """Print what each device would get; 1 where some device cannot keep its bounds.
+
+    The bounds replace those of the same kind that the run stated. Raises errors of our packages for a folder
+    that is no run, and for a device that it does not have.
+    """
+    chosen = [
+        each
+        for each in read_choices(find(run))
+        if device in (None, each.device, each.device.partition(".")[0])
+    ]
+    if not chosen:
+        raise ClusterError(f"{run} has no device {device}; `ls {run}/configs` shows those it has")
+    answers = [(each, each.bounds.override(*bounds)) for each in chosen]
+    solved = [(each, stated, each.answer(stated)) for each, stated in answers]
+    console.print(_table(solved))
+    for each, _, answer in solved:
+        if isinstance(answer, Infeasible):
+            console.print(f"{each.device}: {nearest_text(each.nearest(answer))}", markup=False)
+    console.print("predicted from measurements; `blinknet run` with these bounds verifies on the device")
+    return int(any(isinstance(answer, Infeasible) for _, _, answer in solved))
+
+
+def _table(solved: Sequence[tuple[Choices, Bounds, Solution | Infeasible]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("device", "bounds", "layers"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("latency", "memory", "storage", "loss", ""):
+        table.add_column(heading, justify="right")
+    for choices, bounds, answer in solved:
+        table.add_row(choices.device, str(bounds), *_cells(choices, bounds, answer))
+    return table
+
+
+def _cells(choices: Choices, bounds: Bounds, answer: Solution | Infeasible) -> tuple[str, ...]:
+    solution = answer if isinstance(answer, Solution) else answer.best_effort
+    verdict = "predicted" if isinstance(answer, Solution) else "predicted best effort"
+    if solution is None:
+        return ("", "", "", "", "", "no configuration")
+    options = [layer[index] for layer, index in zip(choices.problem.layers, solution.choice, strict=True)]
+    named = [(each.layer, approximation_of(each.variant)) for each in options if each.parameter_bytes]
+    costs = costs_cells(choices.costs(solution), choices.exact, bounds.percentile)
+    return (layers_text(named), *costs, verdict)

@@ -1,0 +1,81 @@
+"""Ray's side of a run: starts commands as tasks and hands back what became of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ray
+
+from cluster.errors import ClusterError
+from tracker.address import Address
+from tracker.device import DeviceKey
+from workers.sources import fingerprint
+from workers.tasks import DeviceActor, worker_fingerprint
+
+
+def connect() -> None:
+    """Join the Ray cluster of this job, or start a local one that ends with this process.
+
+    Raises ``ClusterError`` where Ray's workers would import other sources than this process.
+    """
+    if not ray.is_initialized():
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init()
+        else:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+    ours, theirs = fingerprint(), ray.get(worker_fingerprint.remote())
+    if ours != theirs:
+        raise ClusterError(
+            f"this process runs {ours}, Ray's workers {theirs}: they import BlinkNet from somewhere else; "
+            "run from the project's folder, or submit it with `ray job submit --working-dir .`"
+        )
+
+
+class Crew:
+    """Tasks under way, each with the command that it carries out."""
+
+    def __init__(self, tracker: Address, session_timeout_s: float) -> None:
+        self._tracker = tracker
+        self._session_timeout_s = session_timeout_s
+        self._actors: dict[DeviceKey, Any] = {}
+        self._pending: dict[Any, Any] = {}
+
+    def device(self, key: DeviceKey) -> Any:
+        """The actor that drives a device; made when it is first needed."""
+        if key not in self._actors:
+            self._actors[key] = DeviceActor.remote(self._tracker, key, self._session_timeout_s)
+        return self._actors[key]
+
+    def dismiss(self, key: DeviceKey) -> None:
+        """End the actor of a device that is gone; what it was doing is forgotten."""
+        if actor := self._actors.pop(key, None):
+            ray.kill(actor)
+
+    def start(self, command: Any, reference: Any) -> None:
+        """Remember what a task was started for."""
+        self._pending[reference] = command
+
+    def forget(self, unwanted: Callable[[Any], bool]) -> None:
+        """Drop commands under way whose results nobody waits for any more."""
+        self._pending = {ref: each for ref, each in self._pending.items() if not unwanted(each)}
+
+    def collect(self, timeout_s: float) -> Iterator[tuple[Any, Any]]:
+        """Commands that are through within the time, each with its result or the exception that ended it."""
+        if not self._pending:
+            time.sleep(timeout_s)
+            return
+        done, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
+        for reference in done:
+            command = self._pending.pop(reference)
+            try:
+                yield command, ray.get(reference)
+            except ray.exceptions.RayError as error:
+                yield command, error
+
+    def close(self) -> None:
+        """End all actors."""
+        for key in list(self._actors):
+            self.dismiss(key)

@@ -1,0 +1,190 @@
+"""What a device needs next, decided from what is known. Pure: the same knowledge gives the same decision.
+
+Prediction proposes, the device disposes: a configuration is proposed by the solver, its kernels are measured,
+its joint accuracy is evaluated, it runs end to end on the device; every run corrects the predictions, until
+the verified figures are inside the bounds or nothing that could be inside them is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Literal
+
+from cluster.model import Knowledge, Run, problem_of
+from cluster.problem import Infeasible, Limits, Problem, Solution
+from cluster.selection import Selection, select, unmeasured
+from cluster.solver import solve
+from cluster.table import Table
+from runtime.bounds import Bounds, ResolvedBounds
+
+
+@dataclass(frozen=True, slots=True)
+class NeedMeasurements:
+    """The proposed configuration stands on predictions: measure these kernels."""
+
+    requests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeedEvaluation:
+    """The joint accuracy of the proposed configuration on calibration samples is not known."""
+
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class NeedRun:
+    """The proposed configuration has not run on this device."""
+
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The device has its configuration, or it is shown that none keeps the bounds."""
+
+    verdict: Literal["holds", "infeasible", "unverified"]
+    """``unverified``: the rounds ended before a configuration that should hold did."""
+    selection: Selection
+    """The configuration, or the best effort; it has run on the device."""
+    nearest: Mapping[str, float | None] = field(default_factory=dict)
+    """Where infeasible: for each bound the nearest feasible value with the others kept."""
+
+
+Decision = NeedMeasurements | NeedEvaluation | NeedRun | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How hard to try."""
+
+    rounds: int
+    """Configurations that may run on the device, besides the exact one."""
+    headroom: float
+    """Share of the latency bound that is left free, because a device is never twice the same."""
+
+
+def decide(table: Table, knowledge: Knowledge, bounds: Bounds, policy: Policy, rounds: int) -> Decision:
+    """The next thing that brings the device to a verified configuration, ``rounds`` runs into the job."""
+    exact = select(table.uniform("exact"), knowledge.latency_s)
+    if missing := unmeasured(table, exact, knowledge.settled):
+        return NeedMeasurements(missing)
+    reference = knowledge.run_of_variants(exact.variants)
+    if reference is None:
+        return NeedRun(exact)
+    return _Search(table, knowledge, bounds, policy, rounds, bounds.resolve(reference.costs)).next()
+
+
+def target_limits(
+    limits: ResolvedBounds, headroom: float, divergence_for: Callable[[float], float]
+) -> Limits:
+    """What the solver aims at: inside the bounds, with some room for the device's moods."""
+    divergence = None if limits.loss_pp is None else divergence_for(limits.loss_pp)
+    return Limits(
+        latency_s=None if limits.latency_s is None else limits.latency_s * (1 - headroom),
+        memory_bytes=limits.memory_bytes,
+        storage_bytes=limits.storage_bytes,
+        divergence=None if divergence == inf else divergence,
+    )
+
+
+def nearest_bounds(
+    outcome: Infeasible, headroom: float, loss_for: Callable[[float], float]
+) -> dict[str, float | None]:
+    """The nearest feasible bounds as a user would state them: headroom included, loss for divergence."""
+    found: dict[str, float | None] = dict(outcome.nearest)
+    if (latency := found.get("latency")) is not None:
+        found["latency"] = latency / (1 - headroom)
+    if "divergence" in found:
+        divergence = found.pop("divergence")
+        found["loss"] = None if divergence is None else loss_for(divergence)
+    return found
+
+
+def holds(run: Run, bounds: Bounds) -> bool:
+    """Whether a run kept the bounds; relative ones against the exact configuration of the same session."""
+    return not bounds.resolve(run.exact).violated(run.costs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One decision: propose, skip what is known to fail, stop at the first thing that is not known."""
+
+    table: Table
+    knowledge: Knowledge
+    bounds: Bounds
+    policy: Policy
+    rounds: int
+    limits: ResolvedBounds
+
+    def next(self) -> Decision:
+        problem, target = problem_of(self.table, self.knowledge), self.target()
+        while True:
+            outcome = solve(problem, target)
+            if isinstance(outcome, Infeasible):
+                return self.verified() or self.best_effort(problem, outcome)
+            selection = self.selection(problem, outcome)
+            if need := self.needed(selection):
+                return need
+            if self.loses_too_much(selection):
+                target = replace(target, divergence=outcome.totals.divergence * 0.95)
+                continue
+            run = self.knowledge.run_of(selection)
+            if run is None:
+                return self.try_on_device(selection)
+            if holds(run, self.bounds):
+                return self.verified() or Finished("holds", selection)
+            problem = replace(problem, forbidden=(*problem.forbidden, outcome.variants))
+
+    def target(self) -> Limits:
+        return target_limits(self.limits, self.policy.headroom, self.knowledge.accuracy.divergence_for)
+
+    def selection(self, problem: Problem, solution: Solution) -> Selection:
+        chosen = [self.table.candidate(index, key) for index, key in enumerate(solution.variants)]
+        return select(chosen, self.knowledge.latency_s)
+
+    def needed(self, selection: Selection) -> Decision | None:
+        if missing := unmeasured(self.table, selection, self.knowledge.settled):
+            return NeedMeasurements(missing)
+        if selection.variants not in self.knowledge.joint_loss_pp:
+            return NeedEvaluation(selection)
+        return None
+
+    def loses_too_much(self, selection: Selection) -> bool:
+        bound = self.limits.loss_pp
+        return bound is not None and self.knowledge.joint_loss_pp[selection.variants] > bound
+
+    def try_on_device(self, selection: Selection) -> Decision:
+        if self.rounds <= self.policy.rounds:
+            return NeedRun(selection)
+        return self.verified() or Finished("unverified", self.knowledge.runs[-1].selection)
+
+    def verified(self) -> Finished | None:
+        """The best configuration that held its bounds on the device: chosen by calibration samples."""
+        holding = [run for run in self.knowledge.runs if holds(run, self.bounds)]
+        if not holding:
+            return None
+        loss = self.knowledge.joint_loss_pp
+        best = min(holding, key=lambda run: (loss.get(run.selection.variants, 0.0), run.costs.latency_s))
+        return Finished("holds", best.selection)
+
+    def best_effort(self, problem: Problem, outcome: Infeasible) -> Decision:
+        """Run what violates the bounds least as well: the run may show that the prediction was too dark."""
+        if outcome.best_effort is None:
+            return Finished(
+                "infeasible",
+                self.knowledge.runs[0].selection,
+                nearest_bounds(outcome, self.policy.headroom, self.knowledge.accuracy.curve.loss_pp),
+            )
+        selection = self.selection(problem, outcome.best_effort)
+        if need := self.needed(selection):
+            return need
+        if self.knowledge.run_of(selection) is None and self.rounds <= self.policy.rounds:
+            return NeedRun(selection)
+        return Finished(
+            "infeasible",
+            selection,
+            nearest_bounds(outcome, self.policy.headroom, self.knowledge.accuracy.curve.loss_pp),
+        )

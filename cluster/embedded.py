@@ -1,0 +1,66 @@
+"""A fleet on this machine: a tracker on a free loopback port and one device for each x86 level of the CPU.
+
+Every device is a real TVM RPC server process with a target of its own. With four cores or more each gets one
+for itself; on less they share the last one, and the coordinator times them one after another, so that the
+first cores stay free for compiling.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from cluster.errors import ClusterError
+from network.isas import known
+from network.target import host_features
+from tracker.address import Address
+from tracker.agent import AgentProcess
+from tracker.device import DeviceKey
+from tracker.levels import LEVELS, Level
+from tracker.tracker import TrackerProcess
+
+UNIT = "local"
+
+
+def local_classes() -> tuple[str, ...]:
+    """The x86 levels of this machine's CPU, the oldest first."""
+    features = host_features()
+    there = {isa.mcpu for isa in known() if features.issuperset(isa.requires)}
+    return tuple(level for level in LEVELS if level in there)
+
+
+@contextmanager
+def embedded_fleet(classes: Sequence[str]) -> Iterator[Address]:
+    """Tracker and devices for as long as the block lasts; yields the tracker's address."""
+    with ExitStack() as stack:
+        tracker = stack.enter_context(TrackerProcess.start())
+        for name, core in zip(classes, timing_cores(len(classes)), strict=True):
+            key = DeviceKey(name, UNIT)
+            stack.enter_context(AgentProcess.start(tracker.address, key, isa=level(name), cores=[core]))
+        yield tracker.address
+
+
+def level(device_class: str) -> Level:
+    """The class as the x86 level that its device shows; raises ``ClusterError`` for any other class."""
+    for each in LEVELS:
+        if each == device_class:
+            return each
+    raise ClusterError(
+        f"an embedded fleet has no class {device_class}, only {', '.join(LEVELS)}; "
+        "register a device of that class and name its tracker with --tracker HOST:PORT"
+    )
+
+
+def host_cores(devices: int) -> tuple[int, ...]:
+    """The cores that no embedded device times on: where to compile and evaluate."""
+    timed = set(timing_cores(devices))
+    return tuple(sorted(os.sched_getaffinity(0) - timed)) or tuple(timed)
+
+
+def timing_cores(devices: int) -> list[int]:
+    """A core for each device: the last ones, so that what else runs keeps the first."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) >= devices + 1:
+        return cores[-devices:]
+    return [cores[-1]] * devices

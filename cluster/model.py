@@ -1,0 +1,140 @@
+"""What is known of one device, and the solver's problem that follows from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isfinite
+
+from cluster.problem import Option, Problem
+from cluster.selection import Selection, candidate_latency_s, candidates_of, kernels_s, requests_of
+from cluster.table import Candidate, Table
+from cost_model import end_to_end
+from cost_model.accuracy import AccuracyModel
+from cost_model.end_to_end import EndToEnd
+from cost_model.memory import LayerMemory, peak_bytes
+from runtime.configuration import Costs
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A whole configuration that ran on the device, verified in every respect."""
+
+    selection: Selection
+    costs: Costs
+    """Latency is the upper confidence bound of the bounds' percentile; accuracy is that on evaluation samples."""
+    exact: Costs
+    """The same of the exact configuration, timed interleaved in the same session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """All that is known when a decision for one device is taken."""
+
+    latency_s: Mapping[str, float]
+    """Request to seconds, measured or else predicted; what fails on the device is missing."""
+    settled: frozenset[str]
+    """Requests that were measured or are known to fail."""
+    divergence: Mapping[tuple[str, str], float]
+    """(Layer, approximation) to the divergence from the exact network's output."""
+    joint_loss_pp: Mapping[tuple[str, ...], float]
+    """Variants of a whole configuration to its loss on calibration samples."""
+    runs: tuple[Run, ...]
+    """The exact configuration's first, the latest last."""
+    accuracy: AccuracyModel
+
+    def run_of(self, selection: Selection) -> Run | None:
+        """The latest run of exactly this selection."""
+        return next((run for run in reversed(self.runs) if run.selection == selection), None)
+
+    def run_of_variants(self, variants: tuple[str, ...]) -> Run | None:
+        """The latest run of these variants, with whatever tiles."""
+        return next((run for run in reversed(self.runs) if run.selection.variants == variants), None)
+
+
+def problem_of(table: Table, knowledge: Knowledge) -> Problem:
+    """The choice as the solver wants it, corrected by what verified runs have shown.
+
+    Kernels that fail on the device are left out.
+    """
+    correction = end_to_end_of(table, knowledge)
+    return Problem(
+        layers=tuple(_options(candidates, knowledge, correction) for candidates in table.layers),
+        edges=table.edges,
+        latency_offset_s=correction.overhead_s,
+        memory_offset_bytes=memory_offset_bytes(table, knowledge),
+        storage_offset_bytes=storage_offset_bytes(table, knowledge),
+    )
+
+
+def end_to_end_of(table: Table, knowledge: Knowledge) -> EndToEnd:
+    """From the sum of kernels to the verified latency percentile on this device."""
+    return EndToEnd.fit(
+        [
+            end_to_end.Observation(kernels_s(table, run.selection, knowledge.latency_s), run.costs.latency_s)
+            for run in knowledge.runs
+            if all(request in knowledge.latency_s for request in requests_of(table, run.selection))
+        ]
+    )
+
+
+def memory_offset_bytes(table: Table, knowledge: Knowledge) -> int:
+    """Peak beyond parameters and live set (library, executor, alignment), as the latest run showed it."""
+    if not knowledge.runs:
+        return 0
+    run = knowledge.runs[-1]
+    return run.costs.peak_bytes - planned_peak_bytes(table, run.selection)
+
+
+def storage_offset_bytes(table: Table, knowledge: Knowledge) -> int:
+    """Bundle beyond the parameters (library and manifest), as the latest run showed it."""
+    if not knowledge.runs:
+        return 0
+    run = knowledge.runs[-1]
+    return run.costs.storage_bytes - sum(each.parameter_bytes for each in candidates_of(table, run.selection))
+
+
+def planned_peak_bytes(table: Table, selection: Selection) -> int:
+    """All parameters and the largest live set."""
+    return peak_bytes(
+        [LayerMemory(each.parameter_bytes, each.live_bytes) for each in candidates_of(table, selection)]
+    )
+
+
+def predict(table: Table, knowledge: Knowledge, selection: Selection) -> Costs:
+    """What a selection costs, from everything known but its own runs.
+
+    A run would otherwise predict itself; the exact configuration's first one is predicted from nothing but its
+    kernels.
+    """
+    own = [index for index, run in enumerate(knowledge.runs) if run.selection == selection]
+    before = replace(knowledge, runs=knowledge.runs[: own[0]] if own else knowledge.runs)
+    chosen = candidates_of(table, selection)
+    names = {each.layer: each.key for each in chosen}
+    return Costs(
+        latency_s=end_to_end_of(table, before).predict_s(kernels_s(table, selection, knowledge.latency_s)),
+        peak_bytes=planned_peak_bytes(table, selection) + memory_offset_bytes(table, before),
+        storage_bytes=sum(each.parameter_bytes for each in chosen) + storage_offset_bytes(table, before),
+        loss_pp=knowledge.accuracy.predict_loss_pp(names),
+    )
+
+
+def _options(
+    candidates: tuple[Candidate, ...], knowledge: Knowledge, correction: EndToEnd
+) -> tuple[Option, ...]:
+    costs = ((each, candidate_latency_s(each, knowledge.latency_s)) for each in candidates)
+    return tuple(
+        Option(
+            layer=each.layer,
+            variant=each.key,
+            latency_s=correction.scale * seconds,
+            parameter_bytes=each.parameter_bytes,
+            live_bytes=each.live_bytes,
+            storage_bytes=each.parameter_bytes,
+            divergence=knowledge.divergence[each.layer, each.approximation],
+            input_dtype=each.input_dtype,
+            output_dtype=each.output_dtype,
+        )
+        for each, seconds in costs
+        if isfinite(seconds)
+    )

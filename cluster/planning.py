@@ -1,0 +1,116 @@
+"""From variants to what can be measured: a table for each device class and what to measure of it first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from cluster.table import Candidate, StepChoices, Table
+from cost_model.features import Sample
+from cost_model.held_out import select_held_out
+from cost_model.memory import LayerMemory
+from network.build import request_key
+from network.isa import Isa
+from network.layers import Network
+from network.target import Target
+from network.variants import Kernel, Variant
+
+KernelRequest = tuple[Kernel, tuple[int, ...]]
+TILES_TO_CHOOSE_FROM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPlan:
+    """All that a run knows of a device class before anything is measured."""
+
+    table: Table
+    target: Target
+    kernels: Mapping[str, KernelRequest]
+    """What every request of the table compiles."""
+
+
+def plan_class(
+    device_class: str, target: Target, network: Network, variants: Mapping[str, Sequence[Variant]]
+) -> ClassPlan:
+    """The table of a class: every variant that applies, packed for its instruction set."""
+    order = {layer.name: index for index, layer in enumerate(network.layers)}
+    kernels: dict[str, KernelRequest] = {}
+    layers = tuple(
+        tuple(_candidate(variant, target.isa, kernels) for variant in variants[layer.name])
+        for layer in network.layers
+    )
+    table = Table(
+        network=network.sha256,
+        device_class=device_class,
+        target=target.key,
+        layers=layers,
+        edges=tuple((order[producer], order[consumer]) for producer, consumer in network.edges),
+        samples={key: _sample(device_class, target.isa, *kernel) for key, kernel in kernels.items()},
+        input_bytes=4 * prod(network.input_shape),
+    )
+    return ClassPlan(table, target, kernels)
+
+
+def first_requests(table: Table, predicted_share: float) -> tuple[str, ...]:
+    """What to measure before the first choice; the cost model predicts the rest.
+
+    Uniform configurations are measured with all their tiles, every other variant whose element type does not
+    change with its most promising one, but for a share that stays unseen. What the solver then proposes is
+    measured whatever this says.
+    """
+    whole = dict.fromkeys(
+        request
+        for name in ("exact", "int8")
+        for candidate in table.uniform(name)
+        for step in candidate.steps
+        for request in step.requests
+    )
+    sampled = dict.fromkeys(
+        step.requests[0]
+        for candidates in table.layers
+        for candidate in candidates
+        if candidate.input_dtype == candidate.output_dtype
+        for step in candidate.steps
+        if step.requests[0] not in whole
+    )
+    unseen = select_held_out(tuple(sampled), predicted_share, seed=0)
+    return (*whole, *(each for each in sampled if each not in unseen))
+
+
+def _candidate(variant: Variant, isa: Isa, kernels: dict[str, KernelRequest]) -> Candidate:
+    steps = []
+    memory = LayerMemory.of([step.kernel.work(isa) for step in variant.steps])
+    for step in variant.steps:
+        tiles = step.kernel.tiles(isa)[:TILES_TO_CHOOSE_FROM]
+        keys = tuple(request_key(step.kernel, tile) for tile in tiles)
+        kernels.update(zip(keys, ((step.kernel, tile) for tile in tiles), strict=True))
+        steps.append(StepChoices(step.kernel.key, tiles, keys))
+    return Candidate(
+        layer=variant.layer,
+        key=variant.key,
+        approximation=variant.approximation,
+        input_dtype=variant.input_dtype,
+        output_dtype=variant.output_dtype,
+        steps=tuple(steps),
+        parameter_bytes=memory.parameter_bytes,
+        live_bytes=memory.live_bytes,
+    )
+
+
+def _sample(device_class: str, isa: Isa, kernel: Kernel, tile: tuple[int, ...]) -> Sample:
+    """The kernel as the latency model sees it; what has no window moves sample by sample."""
+    return Sample(
+        kernel=request_key(kernel, tile),
+        device_class=device_class,
+        operator=type(kernel).__name__.lower(),
+        work=kernel.work(isa),
+        integer=kernel.arguments(isa)[0].dtype == "uint8",
+        tile=tile,
+        input_shape=getattr(kernel, "input_shape", kernel.output_shape),
+        output_shape=kernel.output_shape,
+        window=getattr(kernel, "kernel", (1, 1)),
+        stride=getattr(kernel, "stride", (1, 1)),
+        lanes=isa.lanes,
+        group=isa.group,
+    )

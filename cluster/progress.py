@@ -1,0 +1,75 @@
+"""Shows how far a run is: a live table on a terminal, one plain line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from cluster.coordinator import Progress
+
+PLAIN_EVERY_S = 5.0
+
+
+class ProgressView:
+    """A context manager; call it with the coordinator's progress as often as you like."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = (
+            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        )
+        self._start = self._last_line = time.monotonic()
+        self._first: dict[str, tuple[float, int]] = {}
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, progress: Sequence[Progress]) -> None:
+        rows = [self._row(each) for each in progress]
+        if self._live:
+            self._live.update(_table(rows))
+        elif rows and time.monotonic() - self._last_line >= PLAIN_EVERY_S:
+            self._last_line = time.monotonic()
+            text = "; ".join(
+                f"{device} {stage} {count} {rate} {left}".rstrip()
+                for device, stage, count, rate, left in rows
+            )
+            self._console.print(
+                f"[{self._last_line - self._start:4.0f} s] {text}", markup=False, soft_wrap=True
+            )
+
+    def _row(self, each: Progress) -> tuple[str, str, str, str, str]:
+        now = time.monotonic()
+        since, already = self._first.setdefault(each.device, (now, each.measured))
+        rate = (each.measured - already) / (now - since) if now > since else 0.0
+        left = (each.wanted - each.measured) / rate if rate > 0 else None
+        return (
+            each.device,
+            each.stage,
+            f"{each.measured}/{each.wanted}",
+            f"{rate:.1f}/s",
+            "" if left is None or each.stage == "done" else f"{left:.0f} s left",
+        )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("device", "stage", "kernels", "rate", ""):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,110 @@
+"""From what workers return to the store's records. A failure is recorded like a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from cluster.ledger import Ledger, class_of
+from cluster.selection import Selection
+from cost_model.measurement import Evaluation, Measurement, NetworkRun, configuration_key
+from tracker.failure import Failure
+from tracker.timing import Timing
+from workers.accuracy import Effect, LayerEffects
+from workers.build import Executable
+from workers.device import RunResult
+
+
+class Recorder:
+    """Appends to a ledger; ``weigh`` says what a run's bundle takes on disk, in bytes."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        layers: Sequence[str],
+        weigh: Callable[[NetworkRun, Evaluation, Executable], int],
+    ) -> None:
+        self._ledger = ledger
+        self._weigh = weigh
+        self._layers = tuple(layers)
+
+    def timings(self, device: str, timings: Mapping[str, Timing | Failure]) -> None:
+        """Results of one batch."""
+        self._ledger.add_measurements(
+            class_of(device), [self._measurement(device, key, each) for key, each in timings.items()]
+        )
+
+    def failures(self, device_class: str, reasons: Mapping[str, str]) -> None:
+        """Requests that give no latency on a class, whatever the unit."""
+        device = f"{device_class}.-"
+        refused = {key: Failure("build", reason, device, "build") for key, reason in reasons.items()}
+        self.timings(device, refused)
+
+    def layer_effects(self, layer: str, result: LayerEffects) -> None:
+        """Effects of one layer's approximations alone, and the exact network's answers."""
+        alone = [self._evaluation({layer: name}, each) for name, each in result.effects.items()]
+        self._ledger.add_evaluations([self._evaluation({}, result.exact), *alone])
+
+    def joint_effect(self, variants: Sequence[str], result: Effect) -> None:
+        """Effect of a whole configuration."""
+        self._ledger.add_evaluations([self._evaluation(self._named(variants), result)])
+
+    def run(
+        self, device: str, selection: Selection, result: RunResult, effect: Effect, executable: Executable
+    ) -> None:
+        """A configuration that ran on the device, and its answers to the evaluation samples."""
+        device_class, ledger = class_of(device), self._ledger
+        exact, versions = ledger.exact_run(device), ledger.answer_versions(device_class)
+        answers = Evaluation(
+            network=ledger.scope.network,
+            samples=ledger.scope.evaluation,
+            configuration=configuration_key(self._named(selection.variants)),
+            versions=versions,
+            count=effect.count,
+            correct=effect.correct,
+            divergence=effect.divergence,
+        )
+        run = NetworkRun(
+            configuration=selection.key,
+            network=ledger.scope.network,
+            device_class=device_class,
+            target=ledger.tables[device_class].target,
+            versions=versions,
+            device=device,
+            seconds=result.seconds,
+            exact_seconds=result.exact_seconds,
+            peak_bytes=result.peak_bytes,
+            exact_peak_bytes=result.peak_bytes if exact is None else exact.peak_bytes,
+            library_bytes=len(executable.library),
+            storage_bytes=0,
+        )
+        ledger.add_run(replace(run, storage_bytes=self._weigh(run, answers, executable)), answers)
+
+    def _measurement(self, device: str, key: str, outcome: Timing | Failure) -> Measurement:
+        device_class, timed = class_of(device), isinstance(outcome, Timing)
+        return Measurement(
+            kernel=key,
+            device_class=device_class,
+            target=self._ledger.tables[device_class].target,
+            versions=self._ledger.scope.kernel_versions,
+            device=device,
+            number=outcome.number if isinstance(outcome, Timing) else 0,
+            seconds=outcome.seconds if isinstance(outcome, Timing) else (),
+            converged=outcome.converged if isinstance(outcome, Timing) else False,
+            failure=None if timed else str(outcome),
+        )
+
+    def _evaluation(self, variants: Mapping[str, str], effect: Effect) -> Evaluation:
+        scope = self._ledger.scope
+        return Evaluation(
+            scope.network,
+            scope.calibration,
+            configuration_key(variants),
+            scope.accuracy_versions,
+            effect.count,
+            effect.correct,
+            effect.divergence,
+        )
+
+    def _named(self, variants: Sequence[str]) -> dict[str, str]:
+        return dict(zip(self._layers, variants, strict=True))

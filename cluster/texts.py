@@ -1,0 +1,40 @@
+"""Figures and choices as short texts for tables and messages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from runtime.configuration import Costs
+
+UNITS: Mapping[str, tuple[float, str]] = {
+    "latency": (1e3, "ms"),
+    "memory": (1 / 1024, "KiB"),
+    "storage": (1 / 1024, "KiB"),
+    "loss": (1.0, "pp"),
+}
+
+
+def layers_text(choices: Sequence[tuple[str, str]]) -> str:
+    """``conv1,conv2 int8 · conv3 exact`` from (layer, approximation); neighbours that are equal together."""
+    groups = groupby(choices, key=lambda each: each[1])
+    return " · ".join(f"{','.join(layer for layer, _ in group)} {name}" for name, group in groups)
+
+
+def nearest_text(nearest: Mapping[str, float | None]) -> str:
+    """Which bounds would be feasible."""
+    parts = [
+        f"{name} {value * UNITS[name][0]:.4g} {UNITS[name][1]}" if value is not None else f"no {name} helps"
+        for name, value in nearest.items()
+    ]
+    return f"INFEASIBLE; with the other bounds kept, the nearest feasible: {', '.join(parts)}"
+
+
+def costs_cells(costs: Costs, exact: Costs, percentile: float) -> tuple[str, str, str, str]:
+    """Latency, memory, storage and loss, with their shares of the exact configuration's."""
+    return (
+        f"{costs.latency_s * 1e3:.3f} ms p{percentile:g} ({costs.latency_s / exact.latency_s:.0%})",
+        f"{costs.peak_bytes / 1024:.0f} KiB ({costs.peak_bytes / exact.peak_bytes:.0%})",
+        f"{costs.storage_bytes / 1024:.0f} KiB ({costs.storage_bytes / exact.storage_bytes:.0%})",
+        f"{costs.loss_pp:+.2f} pp",
+    )

@@ -1,0 +1,103 @@
+"""``blinknet verify``: runs the bundles of a run on their devices again, and issues their certificates anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from cluster.certify import renewed
+from cluster.device_result import DeviceResult
+from cluster.embedded import embedded_fleet
+from cluster.outputs import RunFolder, RunRecord, find, read_result, read_run, write_result
+from cluster.settings import RunFile, load_run_file
+from cluster.settings_fields import EMBEDDED
+from cluster.summary import outcome_table
+from network.onnx_import import load
+from network.samples import Samples, load_samples
+from runtime.bundle import Bundle, write_bundle
+from tracker.address import Address
+from tracker.device import DeviceKey
+from tracker.failure import Failure
+from workers.build import Executable
+from workers.device import DeviceDriver
+
+
+def verify(run: Path, tracker: str | None, console: Console) -> int:
+    """Print what the devices show now; 1 where bounds that held are violated, or a device does not answer.
+
+    Raises errors of our packages for a folder that is no run, and for bundles that are damaged.
+    """
+    folder = find(run)
+    record = read_run(folder)
+    job = load_run_file(Path(record.run_file))
+    network = load(job.network)
+    samples = load_samples(job.samples.evaluation, network, job.samples.scale, job.samples.offset)
+    results, failures = [], []
+    with _tracker(record, folder, tracker) as address:
+        for device in folder.devices():
+            console.print(f"verifying {device} ...", markup=False)
+            outcome = _verify_device(folder, device, job, samples, address)
+            (failures if isinstance(outcome, Failure) else results).append(outcome)
+    console.print(outcome_table([each for each in results if isinstance(each, DeviceResult)]))
+    for failure in failures:
+        console.print(str(failure), markup=False)
+    return int(bool(failures) or any(each.verdict == "violated" for each in results))
+
+
+def _verify_device(
+    folder: RunFolder, device: str, job: RunFile, samples: Samples, tracker: Address
+) -> DeviceResult | Failure:
+    """One device: bundle and exact bundle side by side; its files are written anew."""
+    before = read_result(folder, device)
+    bundle = Bundle.open(folder.bundle(device))
+    exact = Bundle.open(folder.exact_bundle(device))
+    inputs = np.ascontiguousarray(samples.x, np.float32)
+    driver = DeviceDriver(tracker, DeviceKey.parse(device))
+    classes = bundle.manifest.output_shape[-1]
+    outcome = driver.run(executable(bundle), executable(exact), inputs, classes, job.verify.runs)
+    if isinstance(outcome, Failure):
+        return outcome
+    accuracy = float((outcome.logits.argmax(axis=1) == samples.y).mean())
+    certificate = renewed(before, outcome, accuracy, len(samples))
+    after = replace(before, certificate=certificate, limits=before.bounds.resolve(certificate.exact))
+    _rewrite(folder, bundle, after)
+    return after
+
+
+def executable(bundle: Bundle) -> Executable:
+    """A bundle as what can be run on a device over RPC."""
+    names = (each.name for each in bundle.manifest.parameters)
+    return Executable(bundle.library.read_bytes(), tuple(zip(names, bundle.parameters(), strict=True)), 0, 0)
+
+
+def _rewrite(folder: RunFolder, bundle: Bundle, result: DeviceResult) -> None:
+    """The configuration file and the bundle, with the certificate that is valid now."""
+    manifest = bundle.manifest
+    write_bundle(
+        bundle.folder,
+        bundle.library,
+        executable(bundle).parameters,
+        result.configuration,
+        result.certificate,
+        input_shape=manifest.input_shape,
+        output_shape=manifest.output_shape,
+        requires=manifest.requires,
+    )
+    write_result(folder, result)
+
+
+@contextmanager
+def _tracker(record: RunRecord, folder: RunFolder, stated: str | None) -> Iterator[Address]:
+    """Where the run's devices are: as stated, as in the run, or on this machine."""
+    name = stated or record.tracker
+    if name != EMBEDDED:
+        yield Address.parse(name)
+        return
+    classes = sorted({DeviceKey.parse(each).device_class for each in folder.devices()})
+    with embedded_fleet(classes) as address:
+        yield address

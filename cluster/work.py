@@ -1,0 +1,112 @@
+"""Commands as Ray tasks: what each needs, put into the object store once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from cluster.events import Batch
+from cluster.job import Material
+from cluster.planning import ClassPlan
+from cluster.selection import Selection
+from cluster.settings import RunFile
+from network.assemble import Choice
+from network.target import Target
+from tracker.device import Description
+from tracker.timing import TimingPolicy
+from workers.accuracy import Bench, Effect, effect
+from workers.build import Executable
+from workers.tasks import (
+    assemble_configuration,
+    build_library,
+    evaluate_jointly,
+    evaluate_one_layer,
+    exact_answers,
+)
+
+
+class Work:
+    """Starts the tasks of one run; every method returns an object reference."""
+
+    def __init__(
+        self, run: RunFile, material: Material, plans: Mapping[str, ClassPlan], host_cores: Sequence[int]
+    ) -> None:
+        """``host_cores`` are those on which this machine may compile while its others are being timed."""
+        self._run = run
+        self._plans = plans
+        self._variants = material.variants
+        self.approximations = material.approximations
+        self._labels = material.evaluation.y
+        self._exact_logits: Any = None
+        self._host_cores = tuple(host_cores)
+        self._network = ray.put(material.network)
+        self._bench = ray.put(
+            Bench(material.network, material.variants, material.qparams, material.calibration)
+        )
+        self._inputs = ray.put(np.ascontiguousarray(material.evaluation.x, np.float32))
+        self._classes = material.network.output_size
+        self._executables: dict[tuple[str, str], Any] = {}
+        self._libraries: dict[int, Any] = {}
+
+    def build(self, batch: Batch) -> Any:
+        """A ``Library`` of the batch's requests; kept until a device is through with it."""
+        plan = self._plans[batch.device_class]
+        kernels = [plan.kernels[each] for each in batch.requests]
+        self._libraries[batch.number] = build_library.remote(kernels, plan.target, self._host_cores)
+        return self._libraries[batch.number]
+
+    def measure(self, actor: Any, batch: Batch) -> Any:
+        """A ``BatchResult`` of what is left to measure of a batch."""
+        plan = self._plans[batch.device_class]
+        arguments = {each: plan.kernels[each][0].arguments(plan.target.isa) for each in batch.requests}
+        policy = TimingPolicy(relative_ci=self._run.measure.relative_ci, budget_s=self._run.measure.budget_s)
+        return actor.measure.remote(self._libraries[batch.number], arguments, policy)
+
+    def evaluate(self, layer: str, approximations: Sequence[str]) -> Any:
+        """``LayerEffects`` of these approximations of one layer, everything else exact."""
+        return evaluate_one_layer.remote(self._bench, layer, tuple(approximations), self._host_cores)
+
+    def evaluate_jointly(self, variants: Sequence[str]) -> Any:
+        """The ``Effect`` of a whole configuration."""
+        return evaluate_jointly.remote(self._bench, tuple(variants), self._host_cores)
+
+    def executable(self, device_class: str, selection: Selection) -> Any:
+        """The ``Executable`` of a selection; assembled once a class."""
+        key = (device_class, selection.key)
+        if key not in self._executables:
+            target = self._plans[device_class].target
+            self._executables[key] = self._assemble(selection, target)
+        return self._executables[key]
+
+    def run(self, actor: Any, device_class: str, selection: Selection, exact: Selection) -> Any:
+        """A ``RunResult`` of a selection beside the exact one."""
+        candidate, reference = (self.executable(device_class, each) for each in (selection, exact))
+        return actor.run.remote(candidate, reference, self._inputs, self._classes, self._run.verify.runs)
+
+    def deployed(self, device_class: str, selection: Selection) -> Executable:
+        """The same as a value: what goes into the bundle."""
+        executable: Executable = ray.get(self.executable(device_class, selection))
+        return executable
+
+    def effect(self, logits: NDArray[np.float32]) -> Effect:
+        """Compare a device's answers to the evaluation samples with those of the exact network on this host."""
+        if self._exact_logits is None:
+            self._exact_logits = exact_answers.remote(self._bench, self._inputs, self._host_cores)
+        return effect(logits, ray.get(self._exact_logits), self._labels)
+
+    def missing_features(self, device_class: str, description: Description) -> tuple[str, ...]:
+        """What the class is compiled for and the device does not have."""
+        return tuple(sorted(set(self._plans[device_class].target.isa.requires) - set(description.features)))
+
+    def _assemble(self, selection: Selection, target: Target) -> Any:
+        choices = {
+            layer: Choice(next(each for each in variants if each.key == key), tiles)
+            for (layer, variants), key, tiles in zip(
+                self._variants.items(), selection.variants, selection.tiles, strict=True
+            )
+        }
+        return assemble_configuration.remote(self._network, choices, target, self._host_cores)

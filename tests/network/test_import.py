@@ -1,0 +1,163 @@
+"""Networks of every supported operator against ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from network.onnx_import import load
+from network.reference import activations
+from network.samples import Samples
+
+RNG = np.random.default_rng(7)
+
+
+def save(path: Path, nodes, weights=None, shape=(1, 3, 9, 8), opset=17, outputs=("out",)) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("in", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def chain(*steps):
+    """Nodes in a row; each step is (operator, further inputs, attributes)."""
+    nodes, source = [], "in"
+    for position, (kind, inputs, attributes) in enumerate(steps):
+        target = "out" if position == len(steps) - 1 else f"t{position}"
+        nodes.append(helper.make_node(kind, [source, *inputs], [target], **attributes))
+        source = target
+    return nodes
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def norm(channels):
+    positive = np.abs(normal(channels)) + 0.5
+    return {"g": normal(channels), "b": normal(channels), "m": normal(channels), "v": positive}
+
+
+CONV = ("Conv", ["w"], {"pads": [1, 1, 1, 1]})
+HEAD = (("GlobalAveragePool", [], {}), ("Flatten", [], {}))
+FLAT = (("Flatten", [], {}), ("Gemm", ["d"], {"transB": 1}))
+SUPPORTED = {
+    "conv, norm, relu": (
+        (CONV, ("BatchNormalization", [*"gbmv"], {}), ("Relu", [], {}), *HEAD),
+        {"w": normal(5, 3, 3, 3), **norm(5)},
+        ["input", "conv2d", "avg_pool"],
+    ),
+    "norm behind relu": (
+        (CONV, ("Relu", [], {}), ("BatchNormalization", [*"gbmv"], {}), *HEAD),
+        {"w": normal(5, 3, 3, 3), **norm(5)},
+        ["input", "conv2d", "conv2d", "avg_pool"],
+    ),
+    "relu behind max pool": (
+        (CONV, ("MaxPool", [], {"kernel_shape": [3, 3], "strides": [2, 2]}), ("Relu", [], {}), *FLAT),
+        {"w": normal(4, 3, 3, 3), "d": normal(6, 48)},
+        ["input", "conv2d", "max_pool", "dense"],
+    ),
+    "relu behind average pool": (
+        (
+            CONV,
+            ("AveragePool", [], {"kernel_shape": [3, 2], "pads": [1, 0, 0, 1], "count_include_pad": 1}),
+            ("Relu", [], {}),
+            *FLAT,
+        ),
+        {"w": normal(4, 3, 3, 3), "d": normal(6, 4 * 8 * 8)},
+        ["input", "conv2d", "avg_pool", "relu", "dense"],
+    ),
+    "average without padding, uneven": (
+        (
+            (
+                "AveragePool",
+                [],
+                {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1], "count_include_pad": 0},
+            ),
+            *FLAT,
+        ),
+        {"d": normal(6, 3 * 4 * 4)},
+        ["input", "avg_pool", "dense"],
+    ),
+    "auto_pad": (
+        (
+            ("Conv", ["w", "c"], {"auto_pad": "SAME_LOWER", "strides": [2, 3]}),
+            ("MaxPool", [], {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}),
+            ("Dropout", [], {}),
+            ("Identity", [], {}),
+            ("Reshape", ["s"], {}),
+            ("MatMul", ["d"], {}),
+            ("Add", ["a"], {}),
+            ("Relu", [], {}),
+            ("Gemm", ["e", "f"], {}),
+            ("Softmax", [], {}),
+        ),
+        {
+            "w": normal(4, 3, 4, 4),
+            "c": normal(4),
+            "s": np.array([0, -1]),
+            "d": normal(60, 7),
+            "a": normal(7),
+            "e": normal(7, 5),
+            "f": normal(5),
+        },
+        ["input", "conv2d", "max_pool", "dense", "dense"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SUPPORTED)
+@pytest.mark.parametrize("opset", [11, 13, 22])
+def test_layers_compute_what_onnx_runtime_computes(tmp_path, case, opset):
+    steps, weights, operators = SUPPORTED[case]
+    path = save(tmp_path / "net.onnx", chain(*steps), weights, ("batch", 3, 9, 8), opset)
+    network = load(path)
+    x = normal(4, 3, 9, 8)
+    mine = activations(network, Samples(x, np.zeros(4, np.int64)))[network.layers[-1].name]
+    session = onnxruntime.InferenceSession(path)
+    theirs = np.concatenate([session.run(None, {"in": x[i : i + 1]})[0].reshape(1, -1) for i in range(4)])
+    mine = mine.reshape(4, -1)
+    if steps[-1][0] == "Softmax":
+        mine = np.exp(mine) / np.exp(mine).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert [layer.op for layer in network.layers] == operators
+    assert len({layer.name for layer in network.layers}) == len(network.layers)
+    assert network.edges == tuple(
+        (a.name, b.name) for a, b in zip(network.layers, network.layers[1:], strict=False)
+    )
+
+
+def test_a_flatten_written_as_shape_arithmetic_is_a_flatten(tmp_path):
+    nodes = [
+        helper.make_node("Shape", ["in"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["batch"], axis=0),
+        helper.make_node("Unsqueeze", ["batch", "axes"], ["rows"]),
+        helper.make_node("Concat", ["rows", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["in", "target"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "d"], ["out"], transB=1),
+    ]
+    constants = {"zero": np.array(0), "axes": np.array([0]), "rest": np.array([-1]), "d": normal(4, 216)}
+    network = load(save(tmp_path / "net.onnx", nodes, constants, ("batch", 3, 9, 8)))
+    assert network.layers[-1].weight.shape == (4, 9, 8, 3)
+
+
+def test_names_are_the_exporters_in_short(tmp_path):
+    names = ("/features/features.0/Conv", "/features/features.0/Conv_1", "", "/head/Gemm")
+    steps = (CONV, ("Conv", ["w"], {}), ("MaxPool", [], {"kernel_shape": [2, 2]}), ("Flatten", [], {}))
+    nodes = chain(*steps, ("Gemm", ["d"], {"transB": 1}))
+    for node, name in zip((*nodes[:3], nodes[4]), names, strict=True):
+        node.name = name
+    network = load(save(tmp_path / "net.onnx", nodes, {"w": normal(3, 3, 3, 3), "d": normal(2, 90)}))
+    expected = ["input", "features.0", "features.0_1", "pool1", "head"]
+    assert [layer.name for layer in network.layers] == expected

@@ -1,0 +1,82 @@
+"""What cannot be imported ends in one message that says what, where and what next."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from network.errors import NetworkError
+from network.onnx_import import load
+from tests.network.onnx_files import CONV, FLAT, HEAD, chain, normal, save
+
+W = {"w": normal(4, 3, 3, 3), "d": normal(2, 9)}
+BROKEN = {
+    "operator": ((CONV, ("Sigmoid", [], {}), *HEAD), {}, ["Sigmoid", "opset 17", "Conv", "Relu"]),
+    "group": ((("Conv", ["w"], {"group": 3}), *HEAD), {}, ["group = 3", "group = 1"]),
+    "dilation": ((("Conv", ["w"], {"dilations": [2, 2]}), *HEAD), {}, ["dilations"]),
+    "ceil_mode": ((("MaxPool", [], {"kernel_shape": [2, 2], "ceil_mode": 1}), *FLAT), {}, ["ceil_mode"]),
+    "alpha": ((("Flatten", [], {}), ("Gemm", ["d"], {"alpha": 2.0})), {}, ["alpha = 2.0"]),
+    "flatten axis": ((("Flatten", [], {"axis": 2}),), {}, ["axis = 2"]),
+    "weight size": ((("Flatten", [], {}), ("Gemm", ["d"], {"transB": 1})), {}, ["216"]),
+    "channels": ((("Conv", ["w"], {}), *HEAD), {"w": normal(4, 5, 3, 3)}, ["5 channels", "has 3"]),
+    "window": ((("MaxPool", [], {"kernel_shape": [20, 2]}), *FLAT), {}, ["larger", "9x8"]),
+    "image behind flatten": ((("Flatten", [], {}), ("Conv", ["w"], {})), {}, ["rank 2"]),
+    "dense without flatten": ((("MatMul", ["m"], {}),), {"m": normal(8, 8)}, ["rank 4", "Flatten"]),
+    "reshape": ((("Reshape", ["s"], {}),), {"s": np.array([1, 3, 72])}, ["reshapes to", "216"]),
+    "output": ((CONV,), {}, ["4x9x8", "one value a class"]),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_unsupported_networks_name_the_node_and_the_remedy(tmp_path, case):
+    steps, weights, words = BROKEN[case]
+    path = save(tmp_path / "net.onnx", chain(*steps), {**W, **weights})
+    with pytest.raises(NetworkError) as error:
+        load(path)
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "word"),
+    [((1, 216), "2 dimensions"), ((1, 3, "h", 8), "not known"), ((8, 3, 9, 8), "batch 8")],
+)
+def test_input_shapes_that_are_no_single_image(tmp_path, shape, word):
+    with pytest.raises(NetworkError, match=word):
+        load(save(tmp_path / "net.onnx", chain(CONV, *HEAD), W, shape))
+
+
+def test_opsets_outside_of_what_is_known(tmp_path):
+    with pytest.raises(NetworkError, match="opset 9.*11 to 22"):
+        load(save(tmp_path / "net.onnx", chain(CONV, *HEAD), W, opset=9))
+
+
+def test_weights_that_are_computed(tmp_path):
+    nodes = [helper.make_node("Relu", ["w"], ["v"]), helper.make_node("Conv", ["in", "v"], ["out"])]
+    with pytest.raises(NetworkError, match="constant weight"):
+        load(save(tmp_path / "net.onnx", nodes, W))
+
+
+def test_branches_that_join(tmp_path):
+    nodes = [*chain(CONV)[:0], helper.make_node("Conv", ["in", "w"], ["a"], name="left")]
+    nodes += [helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Add", ["a", "b"], ["out"], name="join")]
+    with pytest.raises(NetworkError, match="join.*2 branches"):
+        load(save(tmp_path / "net.onnx", nodes, W))
+
+
+def test_two_outputs(tmp_path):
+    nodes = [helper.make_node("Relu", ["in"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+    with pytest.raises(NetworkError, match=r"2 outputs \(a, b\)"):
+        load(save(tmp_path / "net.onnx", nodes, outputs=("a", "b")))
+
+
+def test_files_that_are_missing_or_broken(tmp_path):
+    with pytest.raises(NetworkError, match="no network at"):
+        load(tmp_path / "none.onnx")
+    broken = tmp_path / "broken.onnx"
+    for content in (b"", b"not an ONNX file"):
+        broken.write_bytes(content)
+        with pytest.raises(NetworkError, match="not a valid ONNX file"):
+            load(broken)

@@ -1,0 +1,80 @@
+"""Compiling, away from the cores that are being timed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from network.assemble import Choice, assemble
+from network.build import build_library
+from network.layers import Network
+from network.target import Target
+from network.variants import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Many kernels in one shared library, as bytes: whoever drives the device may be another machine."""
+
+    content: bytes
+    symbols: Mapping[str, str]
+    """Request to the function that it became."""
+    failures: Mapping[str, str]
+    """Request to the reason why it did not compile."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Executable:
+    """A configuration, assembled for one target: what runs on the device and what goes into the bundle."""
+
+    library: bytes
+    parameters: tuple[tuple[str, NDArray[Any]], ...]
+    """In the order in which ``main`` takes them behind its input."""
+    planned_bytes: int
+    workspace_bytes: int
+
+    @property
+    def parameter_bytes(self) -> int:
+        return sum(array.nbytes for _, array in self.parameters)
+
+    @property
+    def arrays(self) -> list[NDArray[np.generic]]:
+        return [array for _, array in self.parameters]
+
+
+def build(
+    requests: Sequence[tuple[Kernel, tuple[int, ...]]], target: Target, cores: Sequence[int]
+) -> Library:
+    """Compile kernels with their tiles into one library, on the given cores (none: wherever)."""
+    keep_to(cores)
+    with TemporaryDirectory(prefix="blinknet-build-") as folder:
+        path = Path(folder) / "kernels.so"
+        built = build_library(requests, target, path)
+        content = path.read_bytes() if built.symbols else b""
+    return Library(content, built.symbols, built.failures)
+
+
+def assemble_executable(
+    network: Network, choices: Mapping[str, Choice], target: Target, cores: Sequence[int]
+) -> Executable:
+    """Compile a whole configuration (layer to variant and tiles) into one executable."""
+    keep_to(cores)
+    with TemporaryDirectory(prefix="blinknet-assemble-") as folder:
+        path = Path(folder) / "network.so"
+        assembled = assemble(network, choices, target, path)
+        return Executable(
+            path.read_bytes(), assembled.parameters, assembled.planned_bytes, assembled.workspace_bytes
+        )
+
+
+def keep_to(cores: Sequence[int]) -> None:
+    """Pin this process, so that what it computes does not disturb what is being timed."""
+    if usable := set(cores) & os.sched_getaffinity(0):
+        os.sched_setaffinity(0, usable)

@@ -1,0 +1,123 @@
+"""Driving one device: times kernels, runs whole configurations.
+
+Every piece of work opens a session of its own, in a process that can be killed, and closes it: the device is
+free for others in between, and nothing that went wrong is carried over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.address import Address
+from tracker.device import Description, DeviceKey
+from tracker.failure import Failure, SessionFailed
+from tracker.session import Session
+from tracker.timing import ArgumentSpec, Timing, TimingPolicy, TimingRequest
+from workers.build import Executable, Library
+
+RUNS_A_TURN: Final = 10
+"""Inferences in a row of one network before the other's turn: both see the same moods of the device."""
+KILLS_A_SESSION: Final = ("crash", "timeout")
+CANDIDATE, EXACT = "candidate", "exact"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of a batch: a timing, or a refusal, for each request that got that far."""
+
+    timings: Mapping[str, Timing | Failure]
+    culprit: str | None = None
+    """The request that was running when the session died."""
+    failure: Failure | None = None
+    """Why there is no more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """A configuration end to end on the device, interleaved with the exact one."""
+
+    seconds: tuple[float, ...]
+    exact_seconds: tuple[float, ...]
+    peak_bytes: int
+    logits: NDArray[np.float32]
+    """``(samples, classes)`` of the candidate."""
+
+
+class DeviceDriver:
+    """The work that one device can be given; a failure is a value. Becomes an actor in ``workers.tasks``."""
+
+    def __init__(self, tracker: Address, key: DeviceKey, session_timeout_s: float = 600.0) -> None:
+        self.tracker = tracker
+        self.key = key
+        self.session_timeout_s = session_timeout_s
+
+    def describe(self) -> Description | Failure:
+        """What the device says about itself."""
+        try:
+            with self._session() as session:
+                return session.describe()
+        except SessionFailed as error:
+            return error.failure
+
+    def measure(
+        self, library: Library, arguments: Mapping[str, Sequence[ArgumentSpec]], policy: TimingPolicy
+    ) -> BatchResult:
+        """Time requests of a library, ``arguments`` each; what was measured before a crash is kept."""
+        timings: dict[str, Timing | Failure] = {}
+        wanted = [TimingRequest(library.symbols[request], specs) for request, specs in arguments.items()]
+        try:
+            with _file("kernels.so", library.content) as path, self._session() as session:
+                outcomes = session.stream_timings(path, wanted, policy)
+                for request, outcome in zip(arguments, outcomes, strict=True):
+                    if isinstance(outcome, Failure) and outcome.kind != "refused":
+                        culprit = request if outcome.kind in KILLS_A_SESSION else None
+                        return BatchResult(timings, culprit, outcome)
+                    timings[request] = outcome
+        except SessionFailed as error:
+            return BatchResult(timings, failure=error.failure)
+        return BatchResult(timings)
+
+    def run(
+        self, candidate: Executable, exact: Executable, inputs: NDArray[np.float32], classes: int, runs: int
+    ) -> RunResult | Failure:
+        """Time a configuration beside the exact one ``runs`` times, answer the inputs, find the peak memory.
+
+        ``inputs`` are ``(samples, channels, height, width)``. The peak is taken in a session of its own, because
+        that of the timings holds two networks.
+        """
+        try:
+            with (
+                _file("candidate.so", candidate.library) as path,
+                _file("exact.so", exact.library) as reference,
+            ):
+                shapes = (inputs.shape[1:], (classes,))
+                with self._session() as session:
+                    session.load_network(EXACT, reference, exact.arrays, *shapes)
+                    session.load_network(CANDIDATE, path, candidate.arrays, *shapes)
+                    turns = -(-runs // RUNS_A_TURN)
+                    seconds = session.time_networks([EXACT, CANDIDATE], turns, RUNS_A_TURN)
+                    logits = session.predict(CANDIDATE, inputs)
+                with self._session() as session:
+                    peak = session.measure_peak(path, candidate.arrays, *shapes)
+        except SessionFailed as error:
+            return error.failure
+        return RunResult(seconds[CANDIDATE], seconds[EXACT], peak, logits)
+
+    def _session(self) -> Session:
+        return Session.open(self.tracker, self.key, session_timeout_s=self.session_timeout_s)
+
+
+@contextmanager
+def _file(name: str, content: bytes) -> Iterator[Path]:
+    with TemporaryDirectory(prefix="blinknet-device-") as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        yield path

@@ -1,0 +1,46 @@
+"""What a result depends on besides its content: TVM and the sources that make kernels and variants.
+
+A change in a kernel makes its old measurements another version's, so nothing stale is ever reused. Driver and
+workers compare fingerprints before a run: Ray may ship one tree and find another one installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import network
+
+KERNEL_SOURCES = ("kernels", "isas", "assemble.py", "build.py")
+APPROXIMATION_SOURCES = ("approximations", "quantization.py", "onnx_import.py", "reference.py")
+PACKAGES = ("network", "tracker", "cost_model", "runtime", "workers", "cluster")
+
+
+@cache
+def kernel_versions() -> str:
+    """Version key of latencies: TVM and everything that shapes a compiled kernel."""
+    return f"tvm {version('apache-tvm')}, kernels {_hash(Path(network.__file__).parent, KERNEL_SOURCES)}"
+
+
+@cache
+def accuracy_versions() -> str:
+    """Version key of accuracies: kernels and everything that shapes a variant's parameters."""
+    root = Path(network.__file__).parent
+    return f"{kernel_versions()}, approximations {_hash(root, APPROXIMATION_SOURCES)}"
+
+
+def fingerprint() -> str:
+    """Of all our sources as this process would import them, with TVM's version."""
+    return f"tvm {version('apache-tvm')}, sources {_hash(Path(network.__file__).parent.parent, PACKAGES)}"
+
+
+def _hash(root: Path, names: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        path = root / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.relative_to(root).as_posix().encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,20 @@
+"""The Ray side: plain functions and the device driver, as tasks and an actor."""
+
+from __future__ import annotations
+
+import ray
+
+from workers.accuracy import evaluate_configuration, evaluate_layer, exact_logits
+from workers.build import assemble_executable, build
+from workers.device import DeviceDriver
+from workers.sources import fingerprint
+
+build_library = ray.remote(num_cpus=1, max_retries=2)(build)
+assemble_configuration = ray.remote(num_cpus=1, max_retries=2)(assemble_executable)
+evaluate_one_layer = ray.remote(num_cpus=1, max_retries=2)(evaluate_layer)
+evaluate_jointly = ray.remote(num_cpus=1, max_retries=2)(evaluate_configuration)
+exact_answers = ray.remote(num_cpus=1, max_retries=2)(exact_logits)
+worker_fingerprint = ray.remote(num_cpus=0)(fingerprint)
+
+# A device is driven by one process at a time; it waits most of the time and computes nothing itself.
+DeviceActor = ray.remote(num_cpus=0, max_restarts=-1)(DeviceDriver)
