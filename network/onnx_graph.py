@@ -45,12 +45,11 @@ class Node:
         """The same, or None where the node has fewer inputs."""
         return self.constant(position, what) if position < len(self.inputs) else None
 
-    def require(self, attribute: str, default: Any, *allowed: Any) -> None:
-        """Raise NetworkError unless the attribute has its default or one of the allowed values."""
+    def require(self, attribute: str, default: Any) -> None:
+        """Raise NetworkError unless the attribute has its default: no other value is supported."""
         value = self.attributes.get(attribute, default)
-        if value not in (default, *allowed):
-            wanted = " or ".join(str(each) for each in dict.fromkeys((default, *allowed)))
-            raise self.error(f"has {attribute} = {value}", f"export it with {attribute} = {wanted}")
+        if value != default:
+            raise self.error(f"has {attribute} = {value}", f"export it with {attribute} = {default}")
 
     def error(self, complaint: str, remedy: str) -> NetworkError:
         """What is wrong with this node and what to do next."""

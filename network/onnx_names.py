@@ -25,6 +25,7 @@ def _shorten(node: Node) -> str:
     parts = [part for part in node.name.split("/") if part]
     if len(parts) > 1 and re.fullmatch(rf"{node.kind}(_\d+)?", parts[-1], re.IGNORECASE):
         parts.pop()
-    pairs = zip(parts, [*parts[1:], ""], strict=True)
-    kept = [part for part, following in pairs if not following.startswith(f"{part}.")]
+    followers = (*parts[1:], "")
+    pairs = zip(parts, followers, strict=False)
+    kept = [part for part, next_part in pairs if not next_part.startswith(f"{part}.")]
     return re.sub(r"[^\w.\-]", "_", ".".join(kept))

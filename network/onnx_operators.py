@@ -123,7 +123,7 @@ def _relu(chain: Chain, node: Node) -> Chain:
 
 
 def _flatten(chain: Chain, node: Node) -> Chain:
-    node.require("axis", 1, -3)
+    node.require("axis", 1)
     return replace(chain, flat=True)
 
 

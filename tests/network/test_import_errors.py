@@ -45,11 +45,11 @@ def test_unsupported_networks_name_the_node_and_the_remedy(tmp_path, case):
 )
 def test_input_shapes_that_are_no_single_image(tmp_path, shape, word):
     with pytest.raises(NetworkError, match=word):
-        load(save(tmp_path / "net.onnx", chain(CONV, *HEAD), W, shape))
+        load(save(tmp_path / "net.onnx", chain(CONV, *HEAD), W, shape=shape))
 
 
 def test_opsets_outside_of_what_is_known(tmp_path):
-    with pytest.raises(NetworkError, match="opset 9.*11 to 22"):
+    with pytest.raises(NetworkError, match=r"opset 9.*11 to 22"):
         load(save(tmp_path / "net.onnx", chain(CONV, *HEAD), W, opset=9))
 
 
@@ -60,9 +60,12 @@ def test_weights_that_are_computed(tmp_path):
 
 
 def test_branches_that_join(tmp_path):
-    nodes = [*chain(CONV)[:0], helper.make_node("Conv", ["in", "w"], ["a"], name="left")]
-    nodes += [helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Add", ["a", "b"], ["out"], name="join")]
-    with pytest.raises(NetworkError, match="join.*2 branches"):
+    nodes = [
+        helper.make_node("Conv", ["in", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["out"], name="join"),
+    ]
+    with pytest.raises(NetworkError, match=r"join.*2 branches"):
         load(save(tmp_path / "net.onnx", nodes, W))
 
 
