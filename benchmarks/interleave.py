@@ -1,4 +1,4 @@
-"""Timing contenders against each other on a machine that is never quite the same from one second to the next."""
+"""Timing contenders against each other on a machine that is never the same for two seconds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import quantiles
 from time import perf_counter
+
+import numpy as np
 
 Block = Callable[[int], float]
 """Runs something so many times in a row and gives the seconds of one run."""
@@ -34,16 +36,15 @@ def block(run: Callable[[], object]) -> Block:
 
 
 def interleave(contenders: Mapping[str, Block], rounds: int, runs: int) -> dict[str, Quartiles]:
-    """Every contender runs a block in every round, and each round begins with another one.
+    """Every contender runs a block in every round, in an order that is shuffled anew, always the same way.
 
-    What slows the machine down for a while slows all of them down. ``rounds`` is at least 2.
+    What slows the machine down for a while slows all of them down, and nobody always finds the caches as the
+    same other one left them. ``rounds`` is at least 2.
     """
-    names = list(contenders)
+    names, order = list(contenders), np.random.default_rng(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for index in range(rounds):
-        first = index % len(names)
-        for name in names[first:] + names[:first]:
+    for _ in range(rounds):
+        for index in order.permutation(len(names)):
+            name = names[index]
             seconds[name].append(contenders[name](runs))
-    return {
-        name: Quartiles(*quantiles(values, n=4, method="inclusive")) for name, values in seconds.items()
-    }
+    return {name: Quartiles(*quantiles(values, n=4, method="inclusive")) for name, values in seconds.items()}

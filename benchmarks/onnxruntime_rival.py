@@ -7,7 +7,6 @@ activations, int8 weights with a scale a channel, min-max calibration.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,20 +50,22 @@ class Rival:
 
 
 def quantized(model: Path, samples: NDArray[np.float32], folder: Path) -> dict[str, Path]:
-    """The model in every way of quantizing it that its tools offer for a CPU, by name; written to ``folder``.
+    """The model in every form that ONNX Runtime's tools offer for a CPU, by name; written to ``folder``.
 
-    Average pools are left in float32 in one of them: on some processors that is faster.
+    One form leaves average pools in float32: on some processors that is faster.
     """
     import onnx
 
     prepared = _prepared(model, folder)
     graph = onnx.load(prepared).graph
     pools = [node.name for node in graph.node if node.op_type == "AveragePool"]
-    ways = {"QDQ": [], "QOperator": []} | ({"QDQ with float32 average pools": pools} if pools else {})
-    return {
-        name: _quantized(prepared, graph.input[0].name, samples, folder / f"{name}.onnx", excluded)
-        for name, excluded in ways.items()
-    }
+    forms: dict[str, tuple[str, list[str]]] = {"QDQ": ("QDQ", []), "QOperator": ("QOperator", [])}
+    if pools:
+        forms["QDQ, average pools in float32"] = ("QDQ", pools)
+    written = {name: folder / f"{name}.onnx" for name in forms}
+    for name, (style, excluded) in forms.items():
+        _quantize(prepared, written[name], _Calibration(graph.input[0].name, samples), style, excluded)
+    return written
 
 
 def _prepared(model: Path, folder: Path) -> Path:
@@ -76,25 +77,20 @@ def _prepared(model: Path, folder: Path) -> Path:
     return path
 
 
-def _quantized(
-    model: Path, source: str, samples: NDArray[np.float32], path: Path, excluded: list[str]
-) -> Path:
+def _quantize(model: Path, path: Path, reader: _Calibration, style: str, excluded: list[str]) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    # It warns of what is meant: operators that stay in float32.
-    logging.getLogger().setLevel(logging.ERROR)
     quantize_static(
         str(model),
         str(path),
-        _Calibration(source, samples),
-        quant_format=QuantFormat[path.stem.split(maxsplit=1)[0]],
+        reader,
+        quant_format=QuantFormat[style],
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
         calibrate_method=CalibrationMethod.MinMax,
         nodes_to_exclude=excluded,
     )
-    return path
 
 
 class _Calibration:

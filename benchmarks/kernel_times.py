@@ -1,0 +1,54 @@
+"""Kernels timed alone, each in a loop without Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import tvm
+
+from benchmarks.interleave import Block
+from network.build import build_library
+from network.errors import NetworkError
+from network.target import Target
+from network.variants import Kernel, TensorSpec
+
+RUNS, REPEATS = 3, 9
+
+
+def kernel_blocks(
+    kernels: Mapping[str, tuple[Kernel, tuple[int, ...]]], target: Target, path: Path
+) -> dict[str, Block]:
+    """Compile kernels with their tiles, by request, into one library; gives what times each.
+
+    Raises NetworkError when one does not compile.
+    """
+    built = build_library(list(kernels.values()), target, path)
+    for request, reason in built.failures.items():
+        raise NetworkError(f"kernel {request} does not compile: {reason}")
+    library = tvm.runtime.load_module(str(built.path))
+    return {
+        request: _block(library, symbol, kernels[request][0].arguments(target.isa))
+        for request, symbol in built.symbols.items()
+    }
+
+
+def fastest(blocks: Mapping[str, Block], requests: Sequence[str]) -> int:
+    """The index of the fastest of equal kernels with different tiles."""
+    seconds = [median(blocks[request](RUNS) for _ in range(REPEATS)) for request in requests]
+    return seconds.index(min(seconds))
+
+
+def _block(library: tvm.runtime.Module, symbol: str, specs: Sequence[TensorSpec]) -> Block:
+    # Memory that nobody has written to reads faster than it ever will again.
+    fill: Callable[..., None] = tvm.get_global_func("tvm.contrib.random.random_fill")
+    arguments = [tvm.runtime.empty(spec.shape, spec.dtype) for spec in specs]
+    for each in arguments:
+        fill(each)
+
+    def seconds(runs: int) -> float:
+        timed = library.time_evaluator(symbol, tvm.cpu(0), number=runs)
+        return float(timed(*arguments).mean)
+
+    return seconds
