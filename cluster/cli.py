@@ -64,9 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-
-
-
 def _add_demo(commands: Subparsers) -> None:
     demo = commands.add_parser(
         "demo", help="the whole job on this machine: CIFAR-10-quick on every x86 level"
@@ -141,39 +138,39 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from cluster.run import run
     from cluster.summary import print_outcome
+    from cluster.tables import console
 
-    console = Console()
-    outcome = run(options.run_file, options.out, options.tracker, console)
-    print_outcome(outcome, console)
+    screen = console()
+    outcome = run(options.run_file, options.out, options.tracker, screen)
+    print_outcome(outcome, screen)
     return 0 if outcome.complete else 1
 
 
 def _configure(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from cluster.configure import configure
+    from cluster.tables import console
     from runtime.bounds import parse_bound
 
     bounds = [parse_bound(text) for text in options.bound]
-    return configure(options.run, bounds, options.device, Console())
+    return configure(options.run, bounds, options.device, console())
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
+    from cluster.tables import console
     from cluster.verify import verify
 
-    return verify(options.run, options.tracker, Console())
+    return verify(options.run, options.tracker, console())
 
 
 def _tracker(options: argparse.Namespace) -> int:
-    from tracker.tracker import serve
+    from tracker.tracker import listen, serve
 
-    serve(options.host, options.port)
+    with listen(options.host, options.port) as listening:
+        print(f"tracker at {options.host}:{options.port}; devices register with", flush=True)
+        print(f"  blinknet device --tracker {options.host}:{options.port} --key CLASS.UNIT", flush=True)
+        serve(listening)
     return 0
 
 

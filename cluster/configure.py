@@ -12,6 +12,7 @@ from cluster.choices import Choices, read_choices
 from cluster.errors import ClusterError
 from cluster.outputs import find
 from cluster.problem import Infeasible, Solution
+from cluster.tables import plain_table
 from cluster.texts import costs_cells, layers_text, nearest_text
 from cost_model.accuracy import approximation_of
 from runtime.bounds import Bound, Bounds
@@ -41,11 +42,7 @@ def configure(run: Path, bounds: Sequence[Bound], device: str | None, console: C
 
 
 def _table(solved: Sequence[tuple[Choices, Bounds, Solution | Infeasible]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("device", "bounds", "layers"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("latency", "memory", "storage", "loss", ""):
-        table.add_column(heading, justify="right")
+    table = plain_table("device", "bounds", "layers", right=("latency", "memory", "storage", "loss", ""))
     for choices, bounds, answer in solved:
         table.add_row(choices.device, str(bounds), *_cells(choices, bounds, answer))
     return table

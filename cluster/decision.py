@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
+from cluster.errors import ClusterError
 from cluster.model import Knowledge, Run, problem_of
-from cluster.problem import Infeasible, Limits, Problem, Solution
-from cluster.selection import Selection, select, unmeasured
+from cluster.problem import Infeasible, Limits, Solution
+from cluster.selection import Selection, requests_of, select, unmeasured
 from cluster.solver import solve
 from cluster.table import Table
 from runtime.bounds import Bounds, ResolvedBounds
@@ -53,6 +54,9 @@ class Finished:
     """Where infeasible: for each bound the nearest feasible value with the others kept."""
 
 
+UNIFORM = ("exact", "int8")
+"""Approximations that run in all layers at once before anything is chosen."""
+
 Decision = NeedMeasurements | NeedEvaluation | NeedRun | Finished
 
 
@@ -61,20 +65,43 @@ class Policy:
     """How hard to try."""
 
     rounds: int
-    """Configurations that may run on the device, besides the exact one."""
+    """Configurations that may run on the device, besides the uniform ones."""
     headroom: float
     """Share of the latency bound that is left free, because a device is never twice the same."""
 
 
 def decide(table: Table, knowledge: Knowledge, bounds: Bounds, policy: Policy, rounds: int) -> Decision:
-    """The next thing that brings the device to a verified configuration, ``rounds`` runs into the job."""
-    exact = select(table.uniform("exact"), knowledge.latency_s)
-    if missing := unmeasured(table, exact, knowledge.settled):
-        return NeedMeasurements(missing)
-    reference = knowledge.run_of_variants(exact.variants)
-    if reference is None:
-        return NeedRun(exact)
-    return _Search(table, knowledge, bounds, policy, rounds, bounds.resolve(reference.costs)).next()
+    """The next thing that brings the device to a verified configuration, ``rounds`` runs into the job.
+
+    The uniform configurations run first: exact because relative bounds refer to it, int8 because two points tell
+    what lies between kernels and network.
+    """
+    for name in UNIFORM:
+        uniform = select(table.uniform(name), knowledge.latency_s)
+        if missing := unmeasured(table, uniform, knowledge.settled):
+            return NeedMeasurements(missing)
+        if not works(table, uniform, knowledge):
+            continue
+        if name != "exact" and uniform.variants not in knowledge.joint_loss_pp:
+            return NeedEvaluation(uniform)
+        if knowledge.run_of_variants(uniform.variants) is None:
+            return NeedRun(uniform)
+    if not knowledge.runs:
+        raise ClusterError(
+            f"no exact kernel works on class {table.device_class}; `blinknet devices` shows what it is"
+        )
+    limits = bounds.resolve(knowledge.runs[0].exact)
+    return _Search(table, knowledge, bounds, policy, rounds, limits).next()
+
+
+def is_uniform(table: Table, selection: Selection) -> bool:
+    """Whether it is one of those that run for every device, whatever its bounds."""
+    return any(selection.variants == tuple(each.key for each in table.uniform(name)) for name in UNIFORM)
+
+
+def works(table: Table, selection: Selection, knowledge: Knowledge) -> bool:
+    """Whether each of its kernels gave a latency on the device."""
+    return all(request in knowledge.latency_s for request in requests_of(table, selection))
 
 
 def target_limits(
@@ -124,11 +151,15 @@ class _Search:
         while True:
             outcome = solve(problem, target)
             if isinstance(outcome, Infeasible):
-                return self.verified() or self.best_effort(problem, outcome)
-            selection = self.selection(problem, outcome)
+                return self.verified() or self.best_effort(outcome)
+            selection = self.selection(outcome)
             if need := self.needed(selection):
                 return need
             if self.loses_too_much(selection):
+                if outcome.totals.divergence <= 0:
+                    return self.verified() or Finished(
+                        "infeasible", self.knowledge.runs[0].selection, {"loss": 0.0}
+                    )
                 target = replace(target, divergence=outcome.totals.divergence * 0.95)
                 continue
             run = self.knowledge.run_of(selection)
@@ -141,7 +172,7 @@ class _Search:
     def target(self) -> Limits:
         return target_limits(self.limits, self.policy.headroom, self.knowledge.accuracy.divergence_for)
 
-    def selection(self, problem: Problem, solution: Solution) -> Selection:
+    def selection(self, solution: Solution) -> Selection:
         chosen = [self.table.candidate(index, key) for index, key in enumerate(solution.variants)]
         return select(chosen, self.knowledge.latency_s)
 
@@ -157,7 +188,7 @@ class _Search:
         return bound is not None and self.knowledge.joint_loss_pp[selection.variants] > bound
 
     def try_on_device(self, selection: Selection) -> Decision:
-        if self.rounds <= self.policy.rounds:
+        if self.rounds < self.policy.rounds:
             return NeedRun(selection)
         return self.verified() or Finished("unverified", self.knowledge.runs[-1].selection)
 
@@ -170,18 +201,19 @@ class _Search:
         best = min(holding, key=lambda run: (loss.get(run.selection.variants, 0.0), run.costs.latency_s))
         return Finished("holds", best.selection)
 
-    def best_effort(self, problem: Problem, outcome: Infeasible) -> Decision:
+    def best_effort(self, outcome: Infeasible) -> Decision:
         """Run what violates the bounds least as well: the run may show that the prediction was too dark."""
+        nearest = nearest_bounds(outcome, self.policy.headroom, self.knowledge.accuracy.curve.loss_pp)
         if outcome.best_effort is None:
             return Finished(
                 "infeasible",
                 self.knowledge.runs[0].selection,
-                nearest_bounds(outcome, self.policy.headroom, self.knowledge.accuracy.curve.loss_pp),
+                nearest,
             )
-        selection = self.selection(problem, outcome.best_effort)
+        selection = self.selection(outcome.best_effort)
         if need := self.needed(selection):
             return need
-        if self.knowledge.run_of(selection) is None and self.rounds <= self.policy.rounds:
+        if self.knowledge.run_of(selection) is None and self.rounds < self.policy.rounds:
             return NeedRun(selection)
         return Finished(
             "infeasible",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import cast
 
 from cluster.errors import ClusterError
 from network.isas import known
@@ -32,20 +33,34 @@ def local_classes() -> tuple[str, ...]:
 
 @contextmanager
 def embedded_fleet(classes: Sequence[str]) -> Iterator[Address]:
-    """Tracker and devices for as long as the block lasts; yields the tracker's address."""
+    """Tracker and devices for as long as the block lasts; yields the tracker's address.
+
+    Meanwhile this process, and what it starts, keeps off the cores on which the devices time.
+    """
+    timing, host = timing_cores(len(classes)), host_cores(len(classes))
     with ExitStack() as stack:
+        stack.enter_context(_pinned(host))
         tracker = stack.enter_context(TrackerProcess.start())
-        for name, core in zip(classes, timing_cores(len(classes)), strict=True):
+        for name, core in zip(classes, timing, strict=True):
             key = DeviceKey(name, UNIT)
             stack.enter_context(AgentProcess.start(tracker.address, key, isa=level(name), cores=[core]))
         yield tracker.address
 
 
+@contextmanager
+def _pinned(cores: Sequence[int]) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def level(device_class: str) -> Level:
     """The class as the x86 level that its device shows; raises ``ClusterError`` for any other class."""
-    for each in LEVELS:
-        if each == device_class:
-            return each
+    if device_class in LEVELS:
+        return cast("Level", device_class)
     raise ClusterError(
         f"an embedded fleet has no class {device_class}, only {', '.join(LEVELS)}; "
         "register a device of that class and name its tracker with --tracker HOST:PORT"

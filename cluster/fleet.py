@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
@@ -57,3 +58,8 @@ class Fleet:
 def timing_cores(description: Description) -> frozenset[str]:
     """Names of the cores on which a device times, different on every host."""
     return frozenset(f"{description.host}/{core}" for core in description.timing_cores)
+
+
+def this_host() -> str:
+    """How a description names the machine that this process runs on."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

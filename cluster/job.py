@@ -18,6 +18,15 @@ from tracker.device import Description
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What a run file names, read and checked."""
+
+    network: Network
+    calibration: Samples
+    evaluation: Samples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Material:
     """The network with its samples and all its variants: the same for every device class."""
 
@@ -38,18 +47,24 @@ class Material:
         }
 
 
-def load_material(run: RunFile) -> Material:
-    """Read network and samples, fit every approximation; raises ``NetworkError`` for what does not fit."""
+def load_inputs(run: RunFile) -> Inputs:
+    """Read what the run file names; quick. Raises ``NetworkError`` for what is wrong or does not fit."""
     network = load(run.network)
     calibration, evaluation = (
         load_samples(path, network=network, scale=run.samples.scale, offset=run.samples.offset)
         for path in (run.samples.calibration, run.samples.evaluation)
     )
+    return Inputs(network, calibration, evaluation)
+
+
+def load_material(run: RunFile, inputs: Inputs) -> Material:
+    """Fit every approximation; takes seconds to a minute."""
+    network, calibration = inputs.network, inputs.calibration
     known = contexts(network, calibration.take(run.accuracy.fit_samples))
     return Material(
         network,
         calibration.take(run.accuracy.samples),
-        evaluation,
+        inputs.evaluation,
         {
             layer.name: variants(layer, known[layer.name], run.approximations, run.degrees)
             for layer in network.layers

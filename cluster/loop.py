@@ -14,7 +14,7 @@ from typing import Any
 
 from cluster.coordinator import CRASHES_BEFORE_DISCARD, Coordinator, Progress
 from cluster.crew import Crew
-from cluster.decision import Decision, Policy, decide
+from cluster.decision import Decision, Policy, decide, is_uniform
 from cluster.events import (
     Batch,
     Build,
@@ -208,7 +208,8 @@ class Loop:
             return Ran(device, str(result))
         executable = self._work.deployed(class_of(device), selection)
         self._recorder.run(device, selection, result, self._work.effect(result.logits), executable)
-        self._rounds.add(device)
+        if not is_uniform(self._ledger.tables[class_of(device)], selection):
+            self._rounds.add(device)
         return Ran(device)
 
     # --- commands

@@ -68,10 +68,17 @@ def problem_of(table: Table, knowledge: Knowledge) -> Problem:
 
 
 def end_to_end_of(table: Table, knowledge: Knowledge) -> EndToEnd:
-    """From the sum of kernels to the verified latency percentile on this device."""
+    """From the sum of kernels to the verified latency percentile, under the conditions of the first run.
+
+    Each run is scaled by what the exact configuration beside it took: a device that was slower that day says
+    nothing about the configuration.
+    """
     return EndToEnd.fit(
         [
-            end_to_end.Observation(kernels_s(table, run.selection, knowledge.latency_s), run.costs.latency_s)
+            end_to_end.Observation(
+                kernels_s(table, run.selection, knowledge.latency_s),
+                run.costs.latency_s * knowledge.runs[0].exact.latency_s / run.exact.latency_s,
+            )
             for run in knowledge.runs
             if all(request in knowledge.latency_s for request in requests_of(table, run.selection))
         ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from cluster.decision import UNIFORM
 from cluster.table import Candidate, StepChoices, Table
 from cost_model.features import Sample
 from cost_model.held_out import select_held_out
@@ -61,7 +62,7 @@ def first_requests(table: Table, predicted_share: float) -> tuple[str, ...]:
     """
     whole = dict.fromkeys(
         request
-        for name in ("exact", "int8")
+        for name in UNIFORM
         for candidate in table.uniform(name)
         for step in candidate.steps
         for request in step.requests

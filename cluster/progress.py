@@ -39,6 +39,7 @@ class ProgressView:
             self._live.stop()
 
     def __call__(self, progress: Sequence[Progress]) -> None:
+        """Show it, if it is time."""
         rows = [self._row(each) for each in progress]
         if self._live:
             self._live.update(_table(rows))

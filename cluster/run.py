@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from cluster import crew
-from cluster.choices import write_choices
+from cluster.choices import Choices, write_choices
 from cluster.coordinator import Coordinator
 from cluster.decision import Finished, Policy
 from cluster.delivery import Delivery
 from cluster.device_result import DeviceResult
-from cluster.embedded import embedded_fleet, host_cores, local_classes
-from cluster.errors import ClusterError
+from cluster.evidence import estimates_of, evidence_of
 from cluster.fleet import Fleet
-from cluster.job import Material, load_material, plan, target_of
-from cluster.ledger import Ledger, Scope, class_of
+from cluster.ledger import Ledger, Scope
 from cluster.loop import Loop, Terms
-from cluster.outputs import RunFolder, RunRecord, prepare, write_result, write_run
-from cluster.planning import ClassPlan, first_requests
+from cluster.outputs import RunFolder, RunRecord, prepare, write_atomically, write_result, write_run
+from cluster.planning import first_requests
 from cluster.progress import ProgressView
 from cluster.recorder import Recorder
+from cluster.report import Evidence, KernelEstimate, compute, render
 from cluster.rounds import Rounds
-from cluster.settings import ClusterSettings, RunFile, load_cluster_settings, load_run_file
+from cluster.selection import selection_of
+from cluster.settings import load_run_file
 from cluster.settings_fields import EMBEDDED
-from cluster.work import Work
+from cluster.site import Site, cluster_settings, open_site
 from cost_model.store import Store
-from tracker.address import Address
-from tracker.device import Description, DeviceKey
-from workers.device import DeviceDriver
+from runtime.bounds import Bounds
 from workers.sources import accuracy_versions, fingerprint, kernel_versions
-
-CLUSTER_FILE = Path("ray_config.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +41,8 @@ class Outcome:
     results: Mapping[str, DeviceResult]
     missing: Mapping[str, str]
     """Device, or class without devices, to the reason."""
+    held_out_errors: tuple[float, ...]
+    """Relative errors of predicted kernel latencies on kernels that the model did not see."""
 
     @property
     def complete(self) -> bool:
@@ -61,177 +55,127 @@ def run(path: Path, out: Path, tracker: str | None, console: Console) -> Outcome
 
     Raises errors of our packages for wrong input, before anything is measured.
     """
-    job, cluster = load_run_file(path), load_cluster_settings_if_there()
+    job, cluster = load_run_file(path), cluster_settings()
     folder = prepare(out, job.name)
-    with ExitStack() as stack:
-        store = stack.enter_context(Store(cluster.store or folder.store))
-        address, classes = stack.enter_context(_fleet(job, cluster, tracker, console))
-        descriptions = survey(Fleet(address, classes), cluster.session_timeout_s)
-        names = ", ".join(sorted(map(str, descriptions)))
-        console.print(f"devices: {names} at tracker {address}", markup=False, soft_wrap=True)
-        # In this thread, alone: Ray forks while it starts, which does not bear numpy's threads at work, and its
-        # processes end with the thread that started them.
-        crew.connect()
-        run_ = _Run(job, cluster, path, folder, load_material(job), address, descriptions, store)
-        return run_.execute(console)
+    with (
+        Store(cluster.store or folder.store) as store,
+        open_site(job, cluster, tracker, console) as site,
+        ProgressView(console) as view,
+    ):
+        bounds = {name: job.devices[name].bounds for name in site.plans}
+        return Execution(site, path, folder, store, bounds).run(view)
 
 
-def load_cluster_settings_if_there() -> ClusterSettings:
-    """Our part of ``ray_config.yaml`` in the current folder; defaults where there is none."""
-    return load_cluster_settings(CLUSTER_FILE) if CLUSTER_FILE.is_file() else ClusterSettings()
-
-
-def survey(fleet: Fleet, session_timeout_s: float) -> dict[DeviceKey, Description]:
-    """Ask one device of every class what it is; raises ``ClusterError`` for a class without one."""
-    present = sorted(fleet.present())
-    first = {key.device_class: key for key in reversed(present)}
-    if absent := sorted(fleet.classes - first.keys()):
-        raise ClusterError(
-            f"the tracker at {fleet.tracker} has no device of class {', '.join(absent)}; register one with "
-            f"`blinknet device --tracker {fleet.tracker} --key {absent[0]}.UNIT`, or remove the class's bounds"
-        )
-    with ThreadPoolExecutor(len(first)) as pool:
-        drivers = [DeviceDriver(fleet.tracker, key, session_timeout_s) for key in first.values()]
-        answers = dict(zip(first.values(), pool.map(DeviceDriver.describe, drivers), strict=True))
-    for key, answer in answers.items():
-        if not isinstance(answer, Description):
-            raise ClusterError(f"{key} does not answer: {answer}; `blinknet devices` shows who does")
-    return {key: answer for key, answer in answers.items() if isinstance(answer, Description)}
-
-
-@contextmanager
-def _fleet(
-    job: RunFile, cluster: ClusterSettings, tracker: str | None, console: Console
-) -> Iterator[tuple[Address, tuple[str, ...]]]:
-    """The tracker's address and the classes that this run configures."""
-    stated = (
-        Address.parse(tracker) if tracker else job.tracker if job.tracker != EMBEDDED else cluster.tracker
-    )
-    if stated != EMBEDDED:
-        yield stated, tuple(job.devices)
-        return
-    local = local_classes()
-    classes = tuple(name for name in job.devices if name in local or not name.startswith("x86-64-"))
-    for name in sorted(set(job.devices) - set(classes)):
-        console.print(f"left out: this machine's CPU is no {name}", markup=False)
-    with embedded_fleet(classes) as address:
-        yield address, classes
-
-
-class _Run:
-    """One execution: what it needs, wired together."""
+class Execution:
+    """One set of bounds, answered on a site."""
 
     def __init__(
-        self,
-        job: RunFile,
-        cluster: ClusterSettings,
-        path: Path,
-        folder: RunFolder,
-        material: Material,
-        tracker: Address,
-        descriptions: Mapping[DeviceKey, Description],
-        store: Store,
+        self, site: Site, path: Path, folder: RunFolder, store: Store, bounds: Mapping[str, Bounds]
     ) -> None:
-        self.job, self.cluster, self.path, self.folder = job, cluster, path, folder
-        self.material, self.tracker, self.descriptions = material, tracker, descriptions
-        self.store = store
-        self.started = datetime.now(UTC)
-        classes = {key.device_class: answer for key, answer in descriptions.items()}
-        self.bounds = {name: job.devices[name].bounds for name in classes}
-        targets = {name: target_of(job.devices[name], answer) for name, answer in classes.items()}
-        self.plans: dict[str, ClassPlan] = plan(material, targets)
-        self.ledger = Ledger(store, self._scope(), {name: each.table for name, each in self.plans.items()})
-        self.delivery = Delivery(material.network, targets, self.ledger, self.bounds)
-        self.rounds = Rounds(folder.path / "rounds.json", self._round_terms())
+        self._site, self._path, self._folder, self._store = site, path, folder, store
+        self._bounds = bounds
+        self._started = datetime.now(UTC)
+        tables = {name: each.table for name, each in site.plans.items()}
+        self._ledger = Ledger(store, self._scope(), tables)
+        self._delivery = Delivery(site.material.network, site.targets, self._ledger, bounds)
+        self._rounds = Rounds(folder.path / "rounds.json", self._round_terms())
 
-    def execute(self, console: Console) -> Outcome:
+    def run(self, view: ProgressView) -> Outcome:
         """Measure, decide and verify what is not known yet, then hand everything over."""
-        write_run(self.folder, self._record({}, finished=False))
-        coordinator = Coordinator(self._wanted(), self._layers(), build_slots=self.cluster.build_cpus)
-        work = Work(self.job, self.material, self.plans, self._host_cores())
-        team = crew.Crew(self.tracker, self.cluster.session_timeout_s)
-        names = [layer.name for layer in self.material.network.layers]
-        recorder = Recorder(self.ledger, names, self.delivery.bundle_bytes)
-        terms = Terms(self.bounds, Policy(self.job.verify.rounds, self.job.verify.headroom))
-        fleet = Fleet(self.tracker, self.bounds)
-        try:
-            with ProgressView(console) as view:
-                Loop(coordinator, self.ledger, recorder, self.rounds, team, fleet, work, terms).run(view)
-            return self._hand_over(coordinator, work)
-        finally:
-            team.close()
+        site, job = self._site, self._site.job
+        write_run(self._folder, self._record({}, finished=False))
+        coordinator = Coordinator(self._wanted(), self._layers(), build_slots=site.cluster.build_cpus)
+        names = [layer.name for layer in site.material.network.layers]
+        recorder = Recorder(self._ledger, names, self._delivery.bundle_bytes)
+        terms = Terms(self._bounds, Policy(job.verify.rounds, job.verify.headroom))
+        fleet = Fleet(site.tracker, self._bounds)
+        loop = Loop(coordinator, self._ledger, recorder, self._rounds, site.crew, fleet, site.work, terms)
+        loop.run(view)
+        return self._hand_over(coordinator)
 
-    def _hand_over(self, coordinator: Coordinator, work: Work) -> Outcome:
+    def _hand_over(self, coordinator: Coordinator) -> Outcome:
+        """Files of every device first, then those of the whole run."""
         results: dict[str, DeviceResult] = {}
         missing = dict(coordinator.abandoned)
         for device, outcome in sorted(coordinator.outcomes.items()):
-            if not isinstance(outcome, Finished):
+            if isinstance(outcome, Finished):
+                results[device] = self._deliver(device, outcome)
+            else:
                 missing[device] = outcome
-                continue
-            result = self.delivery.result(device, outcome, self.rounds.of(device))
-            executable = work.deployed(result.configuration.device_class, outcome.selection)
-            self.delivery.write_bundle(self.folder.bundle(device), result, executable)
-            write_result(self.folder, result)
-            self._write_exact(device, work)
-            write_choices(self.folder, self.delivery.choices(device, self.job.verify.headroom))
-            results[device] = result
-        write_run(
-            self.folder, self._record({name: each.verdict for name, each in results.items()}, finished=True)
-        )
-        return Outcome(self.folder, results, missing)
+        record = self._record({name: each.verdict for name, each in results.items()}, finished=True)
+        estimates = estimates_of(self._ledger)
+        evidence = [self._evidence(each, estimates) for each in results.values()]
+        write_atomically(self._folder.report, render(compute(record, evidence)))
+        write_run(self._folder, record)
+        held_out = [each for several in estimates.values() for each in several if each.held_out]
+        return Outcome(self._folder, results, missing, tuple(each.error for each in held_out))
 
-    def _write_exact(self, device: str, work: Work) -> None:
-        exact = self.delivery.exact_result(device)
-        executable = work.deployed(class_of(device), self.ledger.exact_selection(device))
-        self.delivery.write_bundle(self.folder.exact_bundle(device), exact, executable)
+    def _deliver(self, device: str, outcome: Finished) -> DeviceResult:
+        result = self._delivery.result(device, outcome, self._rounds.of(device))
+        exact = self._delivery.exact_result(device)
+        for folder, each in (
+            (self._folder.bundle(device), result),
+            (self._folder.exact_bundle(device), exact),
+        ):
+            configuration = each.configuration
+            executable = self._site.work.deployed(configuration.device_class, selection_of(configuration))
+            self._delivery.write_bundle(folder, each, executable)
+        write_result(self._folder, result)
+        write_choices(self._folder, self._choices(device))
+        return result
+
+    def _evidence(self, result: DeviceResult, estimates: Mapping[str, list[KernelEstimate]]) -> Evidence:
+        device, device_class = result.configuration.device, result.configuration.device_class
+        cpu = self._site.descriptions[device_class].cpu
+        return evidence_of(self._delivery, result, self._choices(device), estimates[device_class], cpu)
+
+    def _choices(self, device: str) -> Choices:
+        return self._delivery.choices(device, self._site.job.verify.headroom)
 
     def _wanted(self) -> dict[str, list[str]]:
+        share = self._site.job.measure.predicted_share
         return {
             name: [
-                each
-                for each in first_requests(plan.table, self.job.measure.predicted_share)
-                if each not in self.ledger.settled(name)
+                each for each in first_requests(plan.table, share) if each not in self._ledger.settled(name)
             ]
-            for name, plan in self.plans.items()
+            for name, plan in self._site.plans.items()
         }
 
     def _layers(self) -> list[str]:
         return [
             layer
-            for layer, names in self.material.approximations.items()
-            if self.ledger.missing_approximations(layer, names)
+            for layer, names in self._site.material.approximations.items()
+            if self._ledger.missing_approximations(layer, names)
         ]
 
-    def _host_cores(self) -> tuple[int, ...]:
-        """Where to compile: not where devices of this machine are being timed."""
-        return (
-            host_cores(len(self.bounds)) if self.job.tracker == EMBEDDED else tuple(os.sched_getaffinity(0))
-        )
-
     def _scope(self) -> Scope:
+        material = self._site.material
         return Scope(
-            network=self.material.network.sha256,
-            calibration=self.material.calibration.sha256,
-            evaluation=self.material.evaluation.sha256,
+            network=material.network.sha256,
+            calibration=material.calibration.sha256,
+            evaluation=material.evaluation.sha256,
             kernel_versions=kernel_versions(),
             accuracy_versions=accuracy_versions(),
-            percentiles={name: each.percentile for name, each in self.bounds.items()},
-            confidence=self.job.verify.confidence,
+            percentiles={name: each.percentile for name, each in self._bounds.items()},
+            confidence=self._site.job.verify.confidence,
         )
 
     def _round_terms(self) -> str:
-        bounds = {name: str(each) for name, each in self.bounds.items()}
-        return f"{bounds}, {self.job.verify}, {accuracy_versions()}, {self.material.network.sha256}"
+        bounds = {name: str(each) for name, each in sorted(self._bounds.items())}
+        return (
+            f"{bounds}, {self._site.job.verify}, {accuracy_versions()}, {self._site.material.network.sha256}"
+        )
 
     def _record(self, verdicts: Mapping[str, str], *, finished: bool) -> RunRecord:
+        site = self._site
         return RunRecord(
-            name=self.job.name,
-            run_file=str(self.path),
-            network=self.material.network.name,
-            network_sha256=self.material.network.sha256,
-            tracker=str(self.tracker) if self.job.tracker != EMBEDDED else EMBEDDED,
-            store=str(self.store.path.absolute()),
-            started=self.started.isoformat(timespec="seconds"),
+            name=site.job.name,
+            run_file=str(self._path.absolute()),
+            network=site.material.network.name,
+            network_sha256=site.material.network.sha256,
+            tracker=EMBEDDED if site.embedded else str(site.tracker),
+            store=str(self._store.path.absolute()),
+            started=self._started.isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds") if finished else None,
             verdicts=dict(verdicts),
             versions={"results": accuracy_versions(), "blinknet": fingerprint()},

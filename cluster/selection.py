@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from cluster.table import Candidate, StepChoices, Table
+from runtime.configuration import Configuration
 
 Tile = tuple[int, ...]
 
@@ -28,6 +29,14 @@ class Selection:
         """The selection that has this key."""
         variants, tiles = json.loads(key)
         return cls(tuple(variants), tuple(tuple(tuple(tile) for tile in layer) for layer in tiles))
+
+
+def selection_of(configuration: Configuration) -> Selection:
+    """What a configuration chose."""
+    return Selection(
+        tuple(each.variant for each in configuration.layers),
+        tuple(each.tiles for each in configuration.layers),
+    )
 
 
 def select(candidates: Sequence[Candidate], latency_s: Mapping[str, float]) -> Selection:

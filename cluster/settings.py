@@ -86,7 +86,7 @@ class AccuracySettings(Settings):
 class VerifySettings(Settings):
     """When a configuration is certified."""
 
-    runs: int = Field(default=300, ge=1)
+    runs: int = Field(default=1000, ge=1)
     """Inferences on the device, each beside one of the exact configuration."""
     rounds: int = Field(default=5, ge=1)
     """Configurations that may be tried on a device."""

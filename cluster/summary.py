@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean, median
+
 from rich.console import Console
 from rich.table import Table
 
 from cluster.device_result import DeviceResult
 from cluster.run import Outcome
-from cluster.texts import costs_cells, layers_text, nearest_text
+from cluster.tables import plain_table
+from cluster.texts import costs_cells, nearest_text
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
-    """A table of devices, then what is missing and where everything lies."""
-    console.print(outcome_table(list(outcome.results.values())))
+    """What every device got and what was verified, then what is missing and where everything lies."""
+    results = list(outcome.results.values())
+    console.print(certificate_table(results))
+    console.print(layer_table(results))
+    if outcome.held_out_errors:
+        count, middle, mean = (
+            len(outcome.held_out_errors),
+            median(outcome.held_out_errors),
+            fmean(outcome.held_out_errors),
+        )
+        console.print(
+            f"predicted latency of {count} kernels that the model had not seen: "
+            f"median error {middle:.1%}, mean {mean:.1%}",
+            markup=False,
+            soft_wrap=True,
+        )
     for device, result in outcome.results.items():
         if result.nearest:
-            console.print(f"{device}: {nearest_text(result.nearest)}", markup=False)
+            console.print(f"{device}: {nearest_text(result.nearest)}", markup=False, soft_wrap=True)
     for name, reason in outcome.missing.items():
-        console.print(f"{name}: no configuration: {reason}", markup=False)
-    console.print(f"configurations, bundles and report: {outcome.folder.path}", markup=False)
+        console.print(f"{name}: no configuration: {reason}", markup=False, soft_wrap=True)
+    console.print(f"configurations, bundles and report: {outcome.folder.path}", markup=False, soft_wrap=True)
 
 
-def outcome_table(results: list[DeviceResult]) -> Table:
-    """A row a device: bounds, chosen approximation per layer, what was verified, and the verdict."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("device", "bounds", "layers"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("latency", "memory", "storage", "loss", "certificate"):
-        table.add_column(heading, justify="right")
+def certificate_table(results: Sequence[DeviceResult]) -> Table:
+    """A row a device: bounds, and what was verified with its share of the exact configuration's."""
+    table = plain_table("device", "bounds", right=("latency", "memory", "storage", "loss", "certificate"))
     for result in results:
-        table.add_row(*_row(result))
+        table.add_row(result.configuration.device, str(result.bounds), *_verified(result))
     return table
 
 
-def _row(result: DeviceResult) -> tuple[str, ...]:
-    configuration, certificate = result.configuration, result.certificate
-    layers = layers_text(
-        [(each.layer, each.approximation) for each in configuration.layers if each.parameter_bytes]
-    )
-    start = (configuration.device, str(result.bounds), layers)
+def layer_table(results: Sequence[DeviceResult]) -> Table:
+    """A row a layer that has weights, a column a device: the chosen approximations."""
+    table = plain_table("layer", *(each.configuration.device for each in results))
+    if results:
+        for row in zip(*(each.configuration.layers for each in results), strict=True):
+            if any(each.parameter_bytes for each in row):
+                table.add_row(row[0].layer, *(each.approximation for each in row))
+    return table
+
+
+def _verified(result: DeviceResult) -> tuple[str, ...]:
+    certificate = result.certificate
     if certificate is None:
-        return (*start, "", "", "", "", "none")
+        return ("", "", "", "", "none")
     costs = costs_cells(certificate.costs, certificate.exact, certificate.percentile)
-    return (*start, *costs, f"{certificate.verdict} ({certificate.runs} runs, {certificate.samples} samples)")
+    return (*costs, f"{certificate.verdict}, {certificate.runs} runs, {certificate.samples} samples")

@@ -16,7 +16,7 @@ from cluster.embedded import embedded_fleet
 from cluster.outputs import RunFolder, RunRecord, find, read_result, read_run, write_result
 from cluster.settings import RunFile, load_run_file
 from cluster.settings_fields import EMBEDDED
-from cluster.summary import outcome_table
+from cluster.summary import certificate_table
 from network.onnx_import import load
 from network.samples import Samples, load_samples
 from runtime.bundle import Bundle, write_bundle
@@ -37,13 +37,17 @@ def verify(run: Path, tracker: str | None, console: Console) -> int:
     job = load_run_file(Path(record.run_file))
     network = load(job.network)
     samples = load_samples(job.samples.evaluation, network, job.samples.scale, job.samples.offset)
-    results, failures = [], []
+    results: list[DeviceResult] = []
+    failures: list[Failure] = []
     with _tracker(record, folder, tracker) as address:
         for device in folder.devices():
             console.print(f"verifying {device} ...", markup=False)
             outcome = _verify_device(folder, device, job, samples, address)
-            (failures if isinstance(outcome, Failure) else results).append(outcome)
-    console.print(outcome_table([each for each in results if isinstance(each, DeviceResult)]))
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                results.append(outcome)
+    console.print(certificate_table(results))
     for failure in failures:
         console.print(str(failure), markup=False)
     return int(bool(failures) or any(each.verdict == "violated" for each in results))

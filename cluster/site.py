@@ -1,0 +1,135 @@
+"""Where a job runs: a fleet that answers, Ray, and the network's material; ready for any bounds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from cluster import crew
+from cluster.crew import Crew
+from cluster.embedded import embedded_fleet, local_classes
+from cluster.errors import ClusterError
+from cluster.fleet import Fleet, this_host, timing_cores
+from cluster.job import Inputs, Material, load_inputs, load_material, plan, target_of
+from cluster.planning import ClassPlan
+from cluster.settings import ClusterSettings, RunFile, load_cluster_settings
+from cluster.settings_fields import EMBEDDED
+from cluster.work import Work
+from network.target import Target
+from tracker.address import Address
+from tracker.device import Description, DeviceKey
+from workers.device import DeviceDriver
+
+CLUSTER_FILE = Path("ray_config.yaml")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """Everything that does not depend on the bounds."""
+
+    job: RunFile
+    cluster: ClusterSettings
+    tracker: Address
+    embedded: bool
+    """Whether the fleet is this process's own."""
+    descriptions: Mapping[str, Description]
+    """Class to what one of its devices says about itself."""
+    targets: Mapping[str, Target]
+    material: Material
+    plans: Mapping[str, ClassPlan]
+    work: Work
+    crew: Crew
+
+
+def cluster_settings() -> ClusterSettings:
+    """Our part of ``ray_config.yaml`` in the current folder; defaults where there is none."""
+    return load_cluster_settings(CLUSTER_FILE) if CLUSTER_FILE.is_file() else ClusterSettings()
+
+
+@contextmanager
+def open_site(
+    job: RunFile, cluster: ClusterSettings, tracker: str | None, console: Console
+) -> Iterator[Site]:
+    """A site for as long as the block lasts; what is wrong with the input is found before anything starts.
+
+    Raises errors of our packages.
+    """
+    inputs = load_inputs(job)
+    stated = (
+        Address.parse(tracker) if tracker else job.tracker if job.tracker != EMBEDDED else cluster.tracker
+    )
+    with _fleet(job, stated, console) as (address, classes):
+        descriptions = survey(Fleet(address, classes), cluster.session_timeout_s)
+        console.print(f"tracker {address}: {', '.join(sorted(descriptions))}", markup=False, soft_wrap=True)
+        # In this thread, alone: Ray forks while it starts, which does not bear numpy's threads at work, and its
+        # processes end with the thread that started them.
+        crew.connect()
+        yield from _ready(job, cluster, address, descriptions, inputs, embedded=stated == EMBEDDED)
+
+
+def _ready(
+    job: RunFile,
+    cluster: ClusterSettings,
+    address: Address,
+    descriptions: Mapping[str, Description],
+    inputs: Inputs,
+    *,
+    embedded: bool,
+) -> Iterator[Site]:
+    material = load_material(job, inputs)
+    targets = {name: target_of(job.devices[name], each) for name, each in descriptions.items()}
+    plans = plan(material, targets)
+    team = Crew(address, cluster.session_timeout_s)
+    work = Work(job, material, plans, build_cores(list(descriptions.values())))
+    try:
+        yield Site(job, cluster, address, embedded, descriptions, targets, material, plans, work, team)
+    finally:
+        team.close()
+
+
+def survey(fleet: Fleet, session_timeout_s: float) -> dict[str, Description]:
+    """Ask one device of every class what it is; raises ``ClusterError`` for a class without one."""
+    first = {key.device_class: key for key in sorted(fleet.present(), reverse=True)}
+    if absent := sorted(fleet.classes - first.keys()):
+        raise ClusterError(
+            f"the tracker at {fleet.tracker} has no device of class {', '.join(absent)}; register one with "
+            f"`blinknet device --tracker {fleet.tracker} --key {absent[0]}.UNIT`, or remove the bounds"
+        )
+    with ThreadPoolExecutor(len(first)) as pool:
+        answers = pool.map(lambda key: _description(fleet.tracker, key, session_timeout_s), first.values())
+        return dict(zip(first, answers, strict=True))
+
+
+def _description(tracker: Address, key: DeviceKey, session_timeout_s: float) -> Description:
+    answer = DeviceDriver(tracker, key, session_timeout_s).describe()
+    if not isinstance(answer, Description):
+        raise ClusterError(f"{key} does not answer: {answer}; `blinknet devices` shows who does")
+    return answer
+
+
+def build_cores(descriptions: list[Description]) -> tuple[int, ...]:
+    """Cores of this machine where to compile: not those on which its own devices are being timed."""
+    ours = os.sched_getaffinity(0)
+    here = [each for each in descriptions if each.host == this_host()]
+    timed = {int(core.rpartition("/")[2]) for each in here for core in timing_cores(each)}
+    return tuple(sorted(ours - timed or ours))
+
+
+@contextmanager
+def _fleet(job: RunFile, stated: object, console: Console) -> Iterator[tuple[Address, tuple[str, ...]]]:
+    """The tracker's address and the classes that can be configured there."""
+    if isinstance(stated, Address):
+        yield stated, tuple(job.devices)
+        return
+    local = local_classes()
+    classes = tuple(name for name in job.devices if name in local or not name.startswith("x86-64-"))
+    for name in sorted(set(job.devices) - set(classes)):
+        console.print(f"left out: this machine's CPU is no {name}", markup=False)
+    with embedded_fleet(classes) as address:
+        yield address, classes
