@@ -96,15 +96,16 @@ def test_perforation_interpolates_outputs_that_are_planes(name):
 
 
 def test_perforation_keeps_what_it_computes_and_the_variance_of_the_rest():
-    layer = conv(RNG.normal(size=(8, 3, 3, 4)), (8, 6), relu=True)
-    rough = RNG.normal(size=(80, 10, 6, 4))
+    layer = conv(RNG.normal(size=(8, 1, 1, 32)), (8, 6))
+    rough = RNG.normal(size=(80, 10, 6, 32))
     x = (rough[:, :-2] + rough[:, 1:-1] + rough[:, 2:]).astype(np.float32)
     variant, exact = fitted(layer, x, "perforate(rows=2)")
     y = run_steps(variant.steps, x)
     np.testing.assert_allclose(y[:, ::2], exact[:, ::2], atol=1e-4)
     filled, wanted = y[:, 1::2], exact[:, 1::2]
-    np.testing.assert_allclose(filled.mean(), wanted.mean(), rtol=0.1)
-    assert filled.var() == pytest.approx(wanted.var(), rel=0.1)
+    axes = (0, 1, 2)
+    np.testing.assert_allclose(filled.mean(axis=axes), wanted.mean(axis=axes), atol=1e-3)
+    np.testing.assert_allclose(filled.var(axis=axes), wanted.var(axis=axes), rtol=1e-2)
     assert relative(filled, wanted) < relative(y[:, ::2], wanted)
 
 
