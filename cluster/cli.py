@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracker.levels import LEVELS
+
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -104,7 +106,7 @@ def _add_verify(commands: Subparsers) -> None:
 def _add_tracker(commands: Subparsers) -> None:
     tracker = commands.add_parser("tracker", help="start the TVM RPC tracker that devices register with")
     tracker.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    tracker.add_argument("--port", type=int, default=9190)
+    tracker.add_argument("--port", type=_port, default=9190)
     tracker.set_defaults(command=_tracker)
 
 
@@ -113,8 +115,8 @@ def _add_device(commands: Subparsers) -> None:
     device.add_argument("--tracker", default=DEFAULT_TRACKER, metavar="HOST:PORT")
     device.add_argument("--key", required=True, metavar="CLASS.UNIT")
     device.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    device.add_argument("--isa", help="act as this x86 level at most, such as x86-64-v3")
-    device.add_argument("--cores", help="cores to run on, such as 1 or 2,3")
+    device.add_argument("--isa", choices=LEVELS, help="act as this x86 level at most")
+    device.add_argument("--cores", type=_cores, help="cores to run on, such as 1 or 2,3")
     device.set_defaults(command=_device)
 
 
@@ -122,6 +124,19 @@ def _add_devices(commands: Subparsers) -> None:
     devices = commands.add_parser("devices", help="list what is registered with a tracker")
     devices.add_argument("--tracker", default=DEFAULT_TRACKER, metavar="HOST:PORT")
     devices.set_defaults(command=_devices)
+
+
+def _cores(text: str) -> list[int]:
+    cores = text.split(",")
+    if not all(each.isascii() and each.isdigit() for each in cores):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of cores; write it like 1 or 2,3")
+    return [int(each) for each in cores]
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 1 to 65535")
+    return int(text)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -179,8 +194,8 @@ def _device(options: argparse.Namespace) -> int:
     from tracker.agent import serve
     from tracker.device import DeviceKey
 
-    cores = [int(each) for each in options.cores.split(",")] if options.cores else None
-    serve(Address.parse(options.tracker), DeviceKey.parse(options.key), options.host, options.isa, cores)
+    key = DeviceKey.parse(options.key)
+    serve(Address.parse(options.tracker), key, options.host, options.isa, options.cores)
     return 0
 
 
