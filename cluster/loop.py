@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ray.exceptions import RayTaskError
+
 from cluster.coordinator import CRASHES_BEFORE_DISCARD, Coordinator, Progress
 from cluster.crew import Crew
 from cluster.decision import Decision, Policy, decide, is_uniform
@@ -188,6 +190,9 @@ class Loop:
         return DeviceJoined(device, key.device_class, timing_cores(result))
 
     def _built(self, batch: Batch, result: Any) -> Event:
+        if isinstance(result, RayTaskError):
+            # No kernel is to blame: what is recorded as its failure would stay.
+            raise result.cause
         if isinstance(result, Library):
             failures = dict(result.failures)
         else:

@@ -21,6 +21,7 @@ from cluster.planning import ClassPlan
 from cluster.settings import ClusterSettings, RunFile, load_cluster_settings
 from cluster.settings_fields import EMBEDDED
 from cluster.work import Work
+from network.link import linker
 from network.target import Target
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
@@ -66,11 +67,15 @@ def open_site(
     )
     with _fleet(job, stated, console) as (address, classes):
         descriptions = survey(Fleet(address, classes), cluster.session_timeout_s)
+        targets = {name: target_of(job.devices[name], each) for name, each in descriptions.items()}
+        for target in targets.values():
+            # A kernel that did not link would count as one that fails on the device, for ever.
+            linker(target.mtriple)
         console.print(f"tracker {address}: {', '.join(sorted(descriptions))}", markup=False, soft_wrap=True)
         # In this thread, alone: Ray forks while it starts, which does not bear numpy's threads at work, and its
         # processes end with the thread that started them.
         crew.connect()
-        yield from _ready(job, cluster, address, descriptions, inputs, embedded=stated == EMBEDDED)
+        yield from _ready(job, cluster, address, descriptions, targets, inputs, embedded=stated == EMBEDDED)
 
 
 def _ready(
@@ -78,12 +83,12 @@ def _ready(
     cluster: ClusterSettings,
     address: Address,
     descriptions: Mapping[str, Description],
+    targets: Mapping[str, Target],
     inputs: Inputs,
     *,
     embedded: bool,
 ) -> Iterator[Site]:
     material = load_material(job, inputs)
-    targets = {name: target_of(job.devices[name], each) for name, each in descriptions.items()}
     plans = plan(material, targets)
     team = Crew(address, cluster.session_timeout_s)
     work = Work(job, material, plans, build_cores(list(descriptions.values())))
