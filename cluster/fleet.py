@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
+from tracker.errors import TrackerError
 from tracker.inventory import registered
 
 POLLS_UNTIL_LOST = 3
@@ -35,7 +36,7 @@ class Fleet:
 
         A device is gone when it was missing three times in a row: trackers restart, agents register again.
         """
-        present = self.present()
+        present = self._seen()
         joined = present - self._missed.keys()
         for key in self._missed:
             self._missed[key] = 0 if key in present else self._missed[key] + 1
@@ -44,6 +45,13 @@ class Fleet:
         for key in lost:
             del self._missed[key]
         return joined, lost
+
+    def _seen(self) -> frozenset[DeviceKey]:
+        """Like ``present``, but nobody while the tracker is away."""
+        try:
+            return self.present()
+        except TrackerError:
+            return frozenset()
 
     def forget(self, key: DeviceKey) -> None:
         """Let a device that is still registered join again at the next call of ``changes``."""
