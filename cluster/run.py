@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,15 +67,16 @@ def run(path: Path, out: Path, tracker: str | None, console: Console) -> Outcome
 
 
 class Execution:
-    """One set of bounds, answered on a site."""
+    """One set of bounds, by class, answered on a site; only classes with bounds take part."""
 
     def __init__(
         self, site: Site, path: Path, folder: RunFolder, store: Store, bounds: Mapping[str, Bounds]
     ) -> None:
         self._site, self._path, self._folder, self._store = site, path, folder, store
         self._bounds = bounds
+        self._plans = {name: site.plans[name] for name in bounds}
         self._started = datetime.now(UTC)
-        tables = {name: each.table for name, each in site.plans.items()}
+        tables = {name: each.table for name, each in self._plans.items()}
         self._ledger = Ledger(store, self._scope(), tables)
         self._delivery = Delivery(site.material.network, site.targets, self._ledger, bounds)
         self._rounds = Rounds(folder.path / "rounds.json", self._round_terms())
@@ -111,18 +112,19 @@ class Execution:
         return Outcome(self._folder, results, missing, tuple(each.error for each in held_out))
 
     def _deliver(self, device: str, outcome: Finished) -> DeviceResult:
-        result = self._delivery.result(device, outcome, self._rounds.of(device))
-        exact = self._delivery.exact_result(device)
-        for folder, each in (
-            (self._folder.bundle(device), result),
-            (self._folder.exact_bundle(device), exact),
-        ):
-            configuration = each.configuration
-            executable = self._site.work.deployed(configuration.device_class, selection_of(configuration))
-            self._delivery.write_bundle(folder, each, executable)
+        found = self._delivery.result(device, outcome, self._rounds.of(device))
+        result = self._bundle(self._folder.bundle(device), found)
+        self._bundle(self._folder.exact_bundle(device), self._delivery.exact_result(device))
         write_result(self._folder, result)
         write_choices(self._folder, self._choices(device))
         return result
+
+    def _bundle(self, folder: Path, result: DeviceResult) -> DeviceResult:
+        """Write a bundle; the result, with the certificate that names what the bundle takes to the byte."""
+        configuration = result.configuration
+        executable = self._site.work.deployed(configuration.device_class, selection_of(configuration))
+        bundle = self._delivery.write_bundle(folder, result, executable)
+        return replace(result, certificate=bundle.manifest.certificate)
 
     def _evidence(self, result: DeviceResult, estimates: Mapping[str, list[KernelEstimate]]) -> Evidence:
         device, device_class = result.configuration.device, result.configuration.device_class
@@ -138,7 +140,7 @@ class Execution:
             name: [
                 each for each in first_requests(plan.table, share) if each not in self._ledger.settled(name)
             ]
-            for name, plan in self._site.plans.items()
+            for name, plan in self._plans.items()
         }
 
     def _layers(self) -> list[str]:

@@ -69,8 +69,7 @@ def _verify_device(
     accuracy = float((outcome.logits.argmax(axis=1) == samples.y).mean())
     certificate = renewed(before, outcome, accuracy, len(samples))
     after = replace(before, certificate=certificate, limits=before.bounds.resolve(certificate.exact))
-    _rewrite(folder, bundle, after)
-    return after
+    return _rewrite(folder, bundle, after)
 
 
 def executable(bundle: Bundle) -> Executable:
@@ -79,10 +78,10 @@ def executable(bundle: Bundle) -> Executable:
     return Executable(bundle.library.read_bytes(), tuple(zip(names, bundle.parameters(), strict=True)), 0, 0)
 
 
-def _rewrite(folder: RunFolder, bundle: Bundle, result: DeviceResult) -> None:
-    """The configuration file and the bundle, with the certificate that is valid now."""
+def _rewrite(folder: RunFolder, bundle: Bundle, result: DeviceResult) -> DeviceResult:
+    """The bundle and the configuration file with the certificate that is valid now, down to the last byte."""
     manifest = bundle.manifest
-    write_bundle(
+    written = write_bundle(
         bundle.folder,
         bundle.library,
         executable(bundle).parameters,
@@ -92,7 +91,9 @@ def _rewrite(folder: RunFolder, bundle: Bundle, result: DeviceResult) -> None:
         output_shape=manifest.output_shape,
         requires=manifest.requires,
     )
-    write_result(folder, result)
+    final = replace(result, certificate=written.manifest.certificate)
+    write_result(folder, final)
+    return final
 
 
 @contextmanager
