@@ -152,7 +152,11 @@ def _compiled(network: Network, calls: Mapping[str, tuple[_Call, ...]], target: 
     with unchecked(), tvm_target:
         planned = plan(_module(network, calls))
         executable = relax.build(
-            lower(planned), target=tvm_target, relax_pipeline=None, tir_pipeline=pipeline()
+            lower(planned),
+            target=tvm_target,
+            relax_pipeline=None,
+            tir_pipeline=pipeline(),
+            exec_mode="compiled",  # Half the bytecode interpreter's overhead: 10 % of a small int8 network.
         )
     return executable, _planned_bytes(planned)
 

@@ -74,7 +74,9 @@ def evaluate_layer(
     before = _exact_layers(bench, names[:position], bench.samples.x)
     exact = _flat(_exact_layers(bench, names[position:], before))
     effects = {
-        name: effect(_flat(_with_one_changed(bench, bench.alone(layer, name), before)), exact, bench.samples.y)
+        name: effect(
+            _flat(_with_one_changed(bench, bench.alone(layer, name), before)), exact, bench.samples.y
+        )
         for name in approximations
         if name != EXACT
     }

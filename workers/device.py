@@ -25,6 +25,9 @@ from workers.build import Executable, Library
 
 RUNS_A_TURN: Final = 10
 """Inferences in a row of one network before the other's turn: both see the same moods of the device."""
+ATTEMPTS: Final = 3
+CALM_TAIL: Final = 1.2
+"""Of an undisturbed device: the 95th percentile of the exact configuration over its median."""
 KILLS_A_SESSION: Final = ("crash", "timeout")
 CANDIDATE, EXACT = "candidate", "exact"
 
@@ -102,8 +105,7 @@ class DeviceDriver:
                 with self._session() as session:
                     session.load_network(EXACT, reference, exact.arrays, *shapes)
                     session.load_network(CANDIDATE, path, candidate.arrays, *shapes)
-                    turns = -(-runs // RUNS_A_TURN)
-                    seconds = session.time_networks([EXACT, CANDIDATE], turns, RUNS_A_TURN)
+                    seconds = _time_undisturbed(session, runs)
                     logits = session.predict(CANDIDATE, inputs)
                 with self._session() as session:
                     peak = session.measure_peak(path, candidate.arrays, *shapes)
@@ -113,6 +115,25 @@ class DeviceDriver:
 
     def _session(self) -> Session:
         return Session.open(self.tracker, self.key, session_timeout_s=self.session_timeout_s)
+
+
+def _time_undisturbed(session: Session, runs: int) -> dict[str, tuple[float, ...]]:
+    """Times of both networks; again where something else kept the device busy meanwhile.
+
+    The exact configuration is the witness: its tail says nothing about the candidate. The calmest attempt counts.
+    """
+    turns = -(-runs // RUNS_A_TURN)
+    attempts = []
+    for _ in range(ATTEMPTS):
+        attempts.append(session.time_networks([EXACT, CANDIDATE], turns, RUNS_A_TURN))
+        if _tail(attempts[-1][EXACT]) <= CALM_TAIL:
+            break
+    return min(attempts, key=lambda each: _tail(each[EXACT]))
+
+
+def _tail(seconds: Sequence[float]) -> float:
+    """95th percentile over the median."""
+    return float(np.quantile(seconds, 0.95) / np.median(seconds))
 
 
 @contextmanager

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import network
 
-KERNEL_SOURCES = ("kernels", "isas", "assemble.py", "build.py")
-APPROXIMATION_SOURCES = ("approximations", "quantization.py", "onnx_import.py", "reference.py")
+KERNEL_SOURCES = ("kernels", "isas", "assemble.py", "build.py", "lowering.py")
 PACKAGES = ("network", "tracker", "cost_model", "runtime", "workers", "cluster")
 
 
@@ -26,9 +25,8 @@ def kernel_versions() -> str:
 
 @cache
 def accuracy_versions() -> str:
-    """Version key of accuracies: kernels and everything that shapes a variant's parameters."""
-    root = Path(network.__file__).parent
-    return f"{kernel_versions()}, approximations {_hash(root, APPROXIMATION_SOURCES)}"
+    """Version key of accuracies: everything that shapes a variant's parameters, from the ONNX file on."""
+    return f"{kernel_versions()}, network {_hash(Path(network.__file__).parent.parent, ('network',))}"
 
 
 def fingerprint() -> str:
