@@ -135,6 +135,19 @@ def holds(run: Run, bounds: Bounds) -> bool:
     return not bounds.resolve(run.exact).violated(run.costs)
 
 
+def excess(run: Run, bounds: Bounds) -> float:
+    """By what share the run exceeds the worst of its bounds; not above 0 where it holds them all."""
+    limits, costs = bounds.resolve(run.exact), run.costs
+    stated = (
+        (costs.latency_s, limits.latency_s),
+        (costs.peak_bytes, limits.memory_bytes),
+        (costs.storage_bytes, limits.storage_bytes),
+        (costs.loss_pp, limits.loss_pp),
+    )
+    # A loss bound may be 0 or below: a point beyond it counts as much as all of another bound.
+    return max((cost - bound) / (bound if bound > 0 else 1.0) for cost, bound in stated if bound is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
     """One decision: propose, skip what is known to fail, stop at the first thing that is not known."""
@@ -190,7 +203,7 @@ class _Search:
     def try_on_device(self, selection: Selection) -> Decision:
         if self.rounds < self.policy.rounds:
             return NeedRun(selection)
-        return self.verified() or Finished("unverified", self.knowledge.runs[-1].selection)
+        return self.verified() or Finished("unverified", self.closest())
 
     def verified(self) -> Finished | None:
         """The best configuration that held its bounds on the device: chosen by calibration samples."""
@@ -205,18 +218,16 @@ class _Search:
         """Run what violates the bounds least as well: the run may show that the prediction was too dark."""
         nearest = nearest_bounds(outcome, self.policy.headroom, self.knowledge.accuracy.curve.loss_pp)
         if outcome.best_effort is None:
-            return Finished(
-                "infeasible",
-                self.knowledge.runs[0].selection,
-                nearest,
-            )
+            return Finished("infeasible", self.knowledge.runs[0].selection, nearest)
         selection = self.selection(outcome.best_effort)
         if need := self.needed(selection):
             return need
-        if self.knowledge.run_of(selection) is None and self.rounds < self.policy.rounds:
-            return NeedRun(selection)
-        return Finished(
-            "infeasible",
-            selection,
-            nearest_bounds(outcome, self.policy.headroom, self.knowledge.accuracy.curve.loss_pp),
-        )
+        if self.knowledge.run_of(selection) is None:
+            if self.rounds < self.policy.rounds:
+                return NeedRun(selection)
+            selection = self.closest()
+        return Finished("infeasible", selection, nearest)
+
+    def closest(self) -> Selection:
+        """Of what has run on the device, the one whose worst bound is exceeded least."""
+        return min(self.knowledge.runs, key=lambda run: excess(run, self.bounds)).selection
