@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from cluster.decision import Finished, NeedEvaluation, NeedMeasurements, NeedRun, Policy, holds, is_uniform
 from cluster.errors import ClusterError
+from cluster.planning import ClassPlan
 from cluster.selection import Selection, candidates_of
 from cluster.table import Table
 from runtime.bounds import Bounds
-from tests.cluster.conftest import Small
 from tests.cluster.worlds import EXACT_CORRECT, SAMPLES, Truth, World
 
 QUIET = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -30,8 +30,8 @@ stated = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="session")
-def table(small: Small) -> Table:
-    return small.plan.table
+def table(plan: ClassPlan) -> Table:
+    return plan.table
 
 
 def run_of(world: World, outcome: Finished):
