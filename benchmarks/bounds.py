@@ -3,8 +3,8 @@
 For both shipped networks and each x86 level of this machine, a grid of latency bounds and memory bounds, all
 as shares of the exact float32 configuration on that device. Each pair is a job of its own: it is solved,
 verified and handed over as `blinknet run` does it. Then, apart from that, its verdict comes from a fresh
-session: the bundle runs beside the exact one again, its peak memory is taken again, and (but for `--quick`) it
-answers all evaluation samples again.
+session: the bundle runs beside the exact one again, its peak memory is taken again, and (but for `--quick`)
+it answers all evaluation samples again.
 
 All jobs of a network share one store in DIR, and a pair that was solved before is only run afresh. `--quick`
 takes 24 pairs, spread over networks and classes; with DIR filled by an earlier call it ends within a minute.
@@ -62,13 +62,16 @@ class Pair:
 
     @property
     def bounds(self) -> Bounds:
+        """As a run file would state them."""
         return Bounds.parse({"latency": f"{self.latency}%", "memory": f"{self.memory}%"})
 
     @property
     def device(self) -> str:
+        """The embedded device of its class."""
         return f"{self.device_class}.local"
 
     def folder(self, out: Path) -> RunFolder:
+        """Where it is handed over."""
         name = f"{self.network}-{self.device_class}-latency{self.latency}-memory{self.memory}"
         return prepare(out, name)
 

@@ -1,4 +1,4 @@
-"""What is handed over of a device: its configuration with what was predicted, and the certificate of its run."""
+"""What is handed over of a device: a configuration with its predictions, and the certificate of its run."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _is_wrong_input(error: ValueError) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="blinknet",
-        description="Keep a trained network inside latency, memory, storage and accuracy bounds on every device.",
+        description="Keep a network inside latency, memory, storage and accuracy bounds on every device.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)

@@ -43,7 +43,7 @@ FAILED_RUNS_BEFORE_GIVING_UP = 3
 BATCHES_AHEAD = 2
 
 
-class InvalidTransition(RuntimeError):
+class InvalidTransitionError(RuntimeError):
     """An event that cannot happen now: a bug. The message tells the device's whole story."""
 
 
@@ -216,7 +216,7 @@ class Coordinator:
     def _measured(self, event: Measured) -> list[Command]:
         unit = self._unit(event.device, "finished a batch")
         if unit.batch is None or unit.batch.number != event.batch.number:
-            raise InvalidTransition(f"{event.device} reports batch {event.batch.number}; {unit.story}")
+            raise InvalidTransitionError(f"{event.device} reports batch {event.batch.number}; {unit.story}")
         unit.batch = None
         work = self._classes[unit.device_class]
         for request in event.done:
@@ -301,7 +301,7 @@ class Coordinator:
                 yield Measure(name, unit.batch)
 
     def _host_work(self) -> Iterable[Command]:
-        """Fill the build slots: joint evaluations, then libraries that a device will want next, then layers."""
+        """Fill the build slots: joint evaluations, then libraries that a device wants next, then layers."""
         free = self._build_slots - self._host_busy()
         while free > 0:
             command = self._next_joint() or self._next_build() or self._next_layer()
@@ -369,12 +369,12 @@ class Coordinator:
         try:
             return self._devices[device]
         except KeyError:
-            raise InvalidTransition(f"{device} {deed}, but it never joined") from None
+            raise InvalidTransitionError(f"{device} {deed}, but it never joined") from None
 
     def _await(self, device: str, expected: str, *, then: str) -> _Device:
         unit = self._unit(device, f"got its {expected}")
         if unit.waiting_for != expected:
-            raise InvalidTransition(
+            raise InvalidTransitionError(
                 f"{device} got its {expected} while waiting for {unit.waiting_for}; its story: {unit.story}"
             )
         unit.waiting_for = then

@@ -73,8 +73,8 @@ class Policy:
 def decide(table: Table, knowledge: Knowledge, bounds: Bounds, policy: Policy, rounds: int) -> Decision:
     """The next thing that brings the device to a verified configuration, ``rounds`` runs into the job.
 
-    The uniform configurations run first: exact because relative bounds refer to it, int8 because two points tell
-    what lies between kernels and network.
+    The uniform configurations run first: exact because relative bounds refer to it, int8 because two points
+    tell what lies between kernels and network.
     """
     for name in UNIFORM:
         uniform = select(table.uniform(name), knowledge.latency_s)

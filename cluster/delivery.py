@@ -11,6 +11,7 @@ from cluster.certify import VERDICTS, Terms, certificate_of, configuration_of
 from cluster.choices import Choices
 from cluster.decision import Finished
 from cluster.device_result import DeviceResult
+from cluster.errors import ClusterError
 from cluster.ledger import Ledger, class_of
 from cluster.model import problem_of
 from cluster.selection import Selection
@@ -50,7 +51,8 @@ class Delivery:
     def exact_result(self, device: str) -> DeviceResult:
         """The exact configuration of a device, likewise; no bound is stated for it."""
         exact = self.ledger.exact_run(device)
-        assert exact is not None, "nothing is decided before the exact configuration has run"
+        if exact is None:
+            raise ClusterError(f"the exact configuration never ran on {device}; run `blinknet run` again")
         certificate = self._certificate(exact, self.ledger.answers(exact), "holds", rounds=0)
         configuration = self._configuration(device, Selection.from_key(exact.configuration))
         return DeviceResult(configuration, Bounds(), ResolvedBounds(), certificate, {})

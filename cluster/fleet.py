@@ -1,4 +1,4 @@
-"""The devices of a run as the tracker shows them: who is there, who has gone. Polls, never blocks for long."""
+"""The devices of a run as the tracker shows them: who is there, who has gone. Never blocks for long."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class Loop:
         device = str(key)
         self._crew.dismiss(key)
         if device in {each.device for each in self._coordinator.progress()}:
-            self._crew.forget(lambda command: getattr(command, "device", None) == device)
+            self._crew.forget(lambda command: _runs_on(command, device))
             self._tell(DeviceLost(device, reason))
 
     # --- events: results go to the store before anybody hears of them
@@ -260,6 +260,11 @@ class Loop:
 
     def _actor(self, device: str) -> Any:
         return self._crew.device(DeviceKey.parse(device))
+
+
+def _runs_on(command: Any, device: str) -> bool:
+    """Whether the command ends with the device; a joint evaluation goes on without it."""
+    return isinstance(command, Describe | Measure | RunConfiguration) and command.device == device
 
 
 def _expect(result: Any) -> Any:

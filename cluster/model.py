@@ -22,7 +22,7 @@ class Run:
 
     selection: Selection
     costs: Costs
-    """Latency is the upper confidence bound of the bounds' percentile; accuracy is that on evaluation samples."""
+    """Latency is the upper confidence bound of the stated percentile; accuracy is on evaluation samples."""
     exact: Costs
     """The same of the exact configuration, timed interleaved in the same session."""
 
@@ -111,8 +111,8 @@ def planned_peak_bytes(table: Table, selection: Selection) -> int:
 def predict(table: Table, knowledge: Knowledge, selection: Selection) -> Costs:
     """What a selection costs, from everything known but its own runs.
 
-    A run would otherwise predict itself; the exact configuration's first one is predicted from nothing but its
-    kernels.
+    A run would otherwise predict itself; the exact configuration's first one is predicted from its kernels
+    alone.
     """
     own = [index for index, run in enumerate(knowledge.runs) if run.selection == selection]
     before = replace(knowledge, runs=knowledge.runs[: own[0]] if own else knowledge.runs)

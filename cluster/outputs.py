@@ -97,7 +97,7 @@ class RunFolder:
         return self.path / "bundles" / device
 
     def exact_bundle(self, device: str) -> Path:
-        """The exact configuration for ``CLASS.UNIT`` as a bundle: what relative bounds are verified against."""
+        """The exact configuration for ``CLASS.UNIT`` as a bundle: what relative bounds refer to."""
         return self.path / "exact" / device
 
     def devices(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A choice of one variant and its tiles for every layer, and what a table and measurements say of it. Pure."""
+"""A choice of a variant and its tiles for every layer, and what table and measurements say of it. Pure."""
 
 from __future__ import annotations
 

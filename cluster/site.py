@@ -72,8 +72,8 @@ def open_site(
             # A kernel that did not link would count as one that fails on the device, for ever.
             linker(target.mtriple)
         console.print(f"tracker {address}: {', '.join(sorted(descriptions))}", markup=False, soft_wrap=True)
-        # In this thread, alone: Ray forks while it starts, which does not bear numpy's threads at work, and its
-        # processes end with the thread that started them.
+        # In this thread, alone: Ray forks while it starts, which does not bear numpy's threads at work, and
+        # its processes end with the thread that started them.
         crew.connect()
         yield from _ready(job, cluster, address, descriptions, targets, inputs, embedded=stated == EMBEDDED)
 

@@ -1,4 +1,4 @@
-"""``blinknet verify``: runs the bundles of a run on their devices again, and issues their certificates anew."""
+"""``blinknet verify``: runs the bundles of a run on their devices again and renews their certificates."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Work:
         return executable
 
     def effect(self, logits: NDArray[np.float32]) -> Effect:
-        """Compare a device's answers to the evaluation samples with those of the exact network on this host."""
+        """Compare a device's answers to the evaluation samples with the exact network's on this host."""
         if self._exact_logits is None:
             self._exact_logits = exact_answers.remote(self._bench, self._inputs, self._host_cores)
         return effect(logits, ray.get(self._exact_logits), self._labels)

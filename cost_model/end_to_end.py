@@ -2,8 +2,8 @@
 
 Kernels timed alone run in a hot cache and say nothing of the executor between them. Every verified run of a
 device gives one observation; the remainder is modelled as ``scale * sum + overhead`` (both not negative,
-least squares of relative errors) and then anchored, so that it is exact for the latest run: the configurations
-that are tried next are close to it.
+least squares of relative errors) and then anchored, so that it is exact for the latest run: what is tried
+next is close to it.
 """
 
 from __future__ import annotations

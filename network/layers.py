@@ -64,7 +64,9 @@ class Network:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise KeyError(f"network {self.name} has no layer {name}; it has {[each.name for each in self.layers]}")
+        raise KeyError(
+            f"network {self.name} has no layer {name}; it has {[each.name for each in self.layers]}"
+        )
 
     @property
     def output_size(self) -> int:

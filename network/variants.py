@@ -30,6 +30,7 @@ class TensorSpec:
 
     @property
     def nbytes(self) -> int:
+        """Of the tensor's values."""
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
 
@@ -63,11 +64,13 @@ class Kernel(ABC):
 
     @property
     @abstractmethod
-    def output_shape(self) -> Shape: ...
+    def output_shape(self) -> Shape:
+        """Height, width and channels of what it writes."""
 
     @property
     @abstractmethod
-    def output_dtype(self) -> DType: ...
+    def output_dtype(self) -> DType:
+        """Element type of what it writes."""
 
     @abstractmethod
     def tiles(self, isa: Isa) -> tuple[tuple[int, ...], ...]:
@@ -78,7 +81,8 @@ class Kernel(ABC):
         """Input, packed parameters, output."""
 
     @abstractmethod
-    def work(self, isa: Isa) -> Work: ...
+    def work(self, isa: Isa) -> Work:
+        """What one call takes."""
 
     @abstractmethod
     def pack(self, isa: Isa, parameters: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:

@@ -42,10 +42,12 @@ class Executable:
 
     @property
     def parameter_bytes(self) -> int:
+        """Of all parameters."""
         return sum(array.nbytes for _, array in self.parameters)
 
     @property
     def arrays(self) -> list[NDArray[np.generic]]:
+        """The parameters without their names."""
         return [array for _, array in self.parameters]
 
 

@@ -93,8 +93,8 @@ class DeviceDriver:
     ) -> RunResult | Failure:
         """Time a configuration beside the exact one ``runs`` times, answer the inputs, find the peak memory.
 
-        ``inputs`` are ``(samples, channels, height, width)``. The peak is taken in a session of its own, because
-        that of the timings holds two networks.
+        ``inputs`` are ``(samples, channels, height, width)``. The peak has a session of its own: that of
+        the timings holds two networks.
         """
         try:
             with (
@@ -120,7 +120,8 @@ class DeviceDriver:
 def _time_undisturbed(session: Session, runs: int) -> dict[str, tuple[float, ...]]:
     """Times of both networks; again where something else kept the device busy meanwhile.
 
-    The exact configuration is the witness: its tail says nothing about the candidate. The calmest attempt counts.
+    The exact configuration is the witness: its tail says nothing about the candidate. The calmest attempt
+    counts.
     """
     turns = -(-runs // RUNS_A_TURN)
     attempts = []

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.coordinator import Coordinator, InvalidTransition
+from cluster.coordinator import Coordinator, InvalidTransitionError
 from cluster.decision import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun
 from cluster.events import (
     Build,
@@ -177,9 +177,9 @@ def test_a_class_without_devices_can_be_abandoned():
 def test_an_impossible_event_tells_the_story():
     coordinator = Coordinator({"a": []}, [])
     coordinator.handle(joined("a.1"))
-    with pytest.raises(InvalidTransition, match=r"a\.1 .*joined"):
+    with pytest.raises(InvalidTransitionError, match=r"a\.1 .*joined"):
         coordinator.handle(JointlyEvaluated("a.1"))
-    with pytest.raises(InvalidTransition, match="never joined"):
+    with pytest.raises(InvalidTransitionError, match="never joined"):
         coordinator.handle(Ran("a.9"))
 
 

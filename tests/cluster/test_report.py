@@ -70,7 +70,7 @@ def certificate(device: str, costs: Costs) -> Certificate:
 def evidence(
     device_class: str = "x86-64-v3", stated: dict[str, str] | None = None, seed: int = 3
 ) -> Evidence:
-    rng = Random(seed)  # noqa: S311
+    rng = Random(seed)
     bounds = Bounds.parse(stated or {"latency": "20%", "memory": "60%", "loss": "1pp"})
     chosen = configuration(device_class, GIVEN, 4.4, CHOSEN)
     points = []

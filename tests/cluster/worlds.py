@@ -43,7 +43,7 @@ class Truth:
 
     def draw(self, *about: object) -> Random:
         """The same for the same thing."""
-        return Random(f"{self.seed} {about}")  # noqa: S311
+        return Random(f"{self.seed} {about}")
 
     def works(self, request: str) -> bool:
         needed = {

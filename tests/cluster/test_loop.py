@@ -1,0 +1,307 @@
+"""The whole loop on a simulated site: real store, coordinator and decisions; devices and Ray are made up."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import RayTaskError
+
+from cluster.coordinator import Coordinator
+from cluster.decision import Finished, Policy, holds
+from cluster.events import EvaluateJointly, Measure, RunConfiguration
+from cluster.ledger import Ledger, Scope
+from cluster.loop import Loop, Terms
+from cluster.planning import ClassPlan, first_requests
+from cluster.recorder import Recorder
+from cluster.rounds import Rounds
+from cluster.selection import Selection, requests_of
+from cost_model.store import Store
+from network.errors import NetworkError
+from runtime.bounds import Bounds
+from tests.cluster.worlds import EXACT_CORRECT, SAMPLES, Truth
+from tracker.device import Description, DeviceKey
+from tracker.failure import Failure
+from tracker.timing import Timing
+from workers.accuracy import Effect, LayerEffects
+from workers.build import Executable, Library
+from workers.device import BatchResult, RunResult
+
+ONE, TWO = DeviceKey("lab", "one"), DeviceKey("lab", "two")
+BOUNDS = Bounds.parse({"latency": "80%", "loss": "10pp"})
+
+
+@dataclass
+class Crew:
+    """Everything is through at once, in any order; ``fault`` may make something else of a result."""
+
+    random: Random
+    fault: Callable[[Any, Any], Any]
+    pending: list[tuple[Any, Any]] = field(default_factory=list)
+    dismissed: list[DeviceKey] = field(default_factory=list)
+
+    def device(self, key: DeviceKey) -> Any:
+        core = {"one": (0,), "two": (1,)}[key.unit]
+        description = Description("x86_64", "", (), 2, 0, None, None, "host", core, 1, "blinknet")
+        return SimpleNamespace(key=key, describe=SimpleNamespace(remote=lambda: description))
+
+    def dismiss(self, key: DeviceKey) -> None:
+        self.dismissed.append(key)
+
+    def start(self, command: Any, reference: Any) -> None:
+        self.pending.append((command, reference))
+
+    def forget(self, unwanted: Callable[[Any], bool]) -> None:
+        self.pending = [each for each in self.pending if not unwanted(each[0])]
+
+    def collect(self, _: float) -> Iterator[tuple[Any, Any]]:
+        if self.pending:
+            command, result = self.pending.pop(self.random.randrange(len(self.pending)))
+            yield command, self.fault(command, result)
+
+
+@dataclass
+class Work:
+    """Results as the truth has them."""
+
+    truth: Truth
+    approximations: dict[str, tuple[str, ...]]
+    last: Selection | None = None
+
+    def build(self, batch: Any) -> Library:
+        return Library(b"", {each: each for each in batch.requests}, {})
+
+    def measure(self, actor: Any, batch: Any) -> BatchResult:
+        failed = Failure("refused", "it does not work", str(actor.key), "time")
+        return BatchResult(
+            {each: self._timing(each) if self.truth.works(each) else failed for each in batch.requests}
+        )
+
+    def evaluate(self, layer: str, names: tuple[str, ...]) -> LayerEffects:
+        divergences = {name: self.truth.divergence(layer, name) for name in names if name != "exact"}
+        exact = Effect(0.0, EXACT_CORRECT, SAMPLES)
+        return LayerEffects(
+            exact, {name: Effect(each, self._correct(each), SAMPLES) for name, each in divergences.items()}
+        )
+
+    def evaluate_jointly(self, variants: tuple[str, ...]) -> Effect:
+        selection = Selection(variants, ())
+        return Effect(0.1, self.truth.correct(selection, "calibration"), SAMPLES)
+
+    def run(self, actor: Any, device_class: str, selection: Selection, exact: Selection) -> RunResult:
+        self.last = selection
+        seconds, reference = (
+            (1.1 * sum(map(self.truth.kernel_s, requests_of(self.truth.table, each))) + 2e-5,) * 100
+            for each in (selection, exact)
+        )
+        return RunResult(seconds, reference, 50_000, np.zeros((1, 4), np.float32))
+
+    def deployed(self, device_class: str, selection: Selection) -> Executable:
+        self.last = selection
+        return Executable(b"", (), 0, 0)
+
+    def effect(self, logits: Any) -> Effect:
+        assert self.last is not None
+        return Effect(0.1, self.truth.correct(self.last, "evaluation"), SAMPLES)
+
+    def missing_features(self, device_class: str, description: Description) -> tuple[str, ...]:
+        return ()
+
+    def _timing(self, request: str) -> Timing:
+        return Timing("f", 1, (self.truth.kernel_s(request),) * 6, converged=True)
+
+    @staticmethod
+    def _correct(divergence: float) -> int:
+        return EXACT_CORRECT - round(SAMPLES * min(0.8, 0.5 * divergence))
+
+
+@dataclass
+class Fleet:
+    """Who comes and goes with each poll."""
+
+    script: list[tuple[set[DeviceKey], set[DeviceKey]]]
+    banned: set[DeviceKey] = field(default_factory=set)
+
+    def changes(self) -> tuple[set[DeviceKey], set[DeviceKey]]:
+        return self.script.pop(0) if self.script else (set(), set())
+
+    def forget(self, key: DeviceKey) -> None:
+        self.script.append(({key}, set()))
+
+    def ban(self, key: DeviceKey) -> None:
+        self.banned.add(key)
+
+
+@dataclass
+class Site:
+    """A loop with everything around it."""
+
+    plan: ClassPlan
+    folder: Path
+    fault: Callable[[Any, Any], Any] = lambda _, result: result
+    script: list[tuple[set[DeviceKey], set[DeviceKey]]] = field(default_factory=lambda: [({ONE}, set())])
+    truth: Truth | None = None
+    patience_s: float = 0.2
+
+    def play(self, seed: int = 1) -> Coordinator:
+        table = self.plan.table
+        truth = self.truth or Truth(31, table)
+        scope = Scope("n", "c", "e", "k", "a", {"lab": BOUNDS.percentile}, 0.95)
+        approximations = {
+            layer[0].layer: tuple(dict.fromkeys(each.approximation for each in layer))
+            for layer in table.layers
+        }
+        with Store(self.folder / "store.sqlite") as store:
+            ledger = Ledger(store, scope, {"lab": table})
+            wanted = [each for each in first_requests(table, 0.25) if each not in ledger.settled("lab")]
+            layers = [
+                each for each, names in approximations.items() if ledger.missing_approximations(each, names)
+            ]
+            coordinator = Coordinator({"lab": wanted}, layers, batch_size=4)
+            recorder = Recorder(ledger, list(approximations), lambda *_: 30_000)
+            self.fleet, self.crew = Fleet(self.script), Crew(Random(seed), self.fault)
+            rounds = Rounds(self.folder / "rounds.json", "terms")
+            terms = Terms({"lab": BOUNDS}, Policy(5, 0.05), self.patience_s)
+            work = Work(truth, approximations)
+            Loop(coordinator, ledger, recorder, rounds, self.crew, self.fleet, work, terms).run(
+                lambda _: None
+            )
+            self.runs = {str(key): ledger.runs(str(key)) for key in (ONE, TWO)}
+            self.rows, self.failures = store.count(), ledger.failures("lab")
+        return coordinator
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.loop.POLL_FLEET_S", 0.0)
+
+
+def assert_holds(site: Site, coordinator: Coordinator, *devices: DeviceKey) -> None:
+    assert coordinator.outcomes.keys() == {str(each) for each in devices}
+    for device, outcome in coordinator.outcomes.items():
+        assert isinstance(outcome, Finished)
+        assert outcome.verdict == "holds"
+        run = next(each for each in site.runs[device] if each.selection == outcome.selection)
+        assert holds(run, BOUNDS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_devices_get_their_configurations(plan: ClassPlan, tmp_path: Path, seed: int) -> None:
+    site = Site(plan, tmp_path, script=[({ONE, TWO}, set())])
+    assert_holds(site, site.play(seed), ONE, TWO)
+
+
+def test_a_second_play_does_nothing_anew(plan: ClassPlan, tmp_path: Path) -> None:
+    site = Site(plan, tmp_path)
+    first = site.play()
+    rows = site.rows
+    assert_holds(site, site.play(), ONE)
+    assert site.rows == rows
+    assert first.outcomes == site.play().outcomes
+
+
+@pytest.mark.parametrize("kind", [Measure, EvaluateJointly, RunConfiguration])
+def test_a_device_that_leaves_in_the_middle_goes_on_when_it_is_back(
+    plan: ClassPlan, tmp_path: Path, kind: type
+) -> None:
+    site = Site(plan, tmp_path, patience_s=30.0)
+    left: list[Any] = []
+
+    def leave(command: Any, result: Any) -> Any:
+        started = [each for each, _ in site.crew.pending if isinstance(each, kind)]
+        if started and not left:
+            left.extend(started)
+            site.fleet.script = [(set(), {ONE}), ({ONE}, set())]
+        return result
+
+    site.fault = leave
+    # The one task that is under way is slow: whatever else happens comes before it.
+    slow = pytest.MonkeyPatch()
+    slow.setattr(Crew, "collect", _collect_last_of(kind, site, leave))
+    with slow.context():
+        coordinator = site.play()
+    slow.undo()
+    assert left
+    assert site.crew.dismissed == [ONE]
+    assert_holds(site, coordinator, ONE)
+
+
+def _collect_last_of(kind: type, site: Site, notice: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def collect(crew: Crew, _: float) -> Iterator[tuple[Any, Any]]:
+        notice(None, None)
+        if any(each == (set(), {ONE}) for each in site.fleet.script):
+            return
+        if crew.pending:
+            yield crew.pending.pop(0)
+
+    return collect
+
+
+def test_a_request_that_kills_sessions_is_recorded_and_the_rest_is_measured(
+    plan: ClassPlan, tmp_path: Path
+) -> None:
+    deadly = next(each for each in first_requests(plan.table, 0.25) if plan.table.samples[each].integer)
+
+    def crash(command: Any, result: Any) -> Any:
+        if isinstance(command, Measure) and deadly in command.batch.requests:
+            done = command.batch.requests[: command.batch.requests.index(deadly)]
+            failure = Failure("crash", "the session died", command.device, "time")
+            return BatchResult({each: result.timings[each] for each in done}, deadly, failure)
+        return result
+
+    site = Site(plan, tmp_path, crash)
+    assert_holds(site, site.play(), ONE)
+    assert list(site.failures) == [deadly]
+    assert "it ended 2 sessions, the last one on lab.one" in site.failures[deadly]
+
+
+def test_kernels_that_do_not_compile_are_recorded(plan: ClassPlan, tmp_path: Path) -> None:
+    wrong = next(each for each in first_requests(plan.table, 0.25) if plan.table.samples[each].integer)
+
+    def break_one(_: Any, result: Any) -> Any:
+        if isinstance(result, Library) and wrong in result.symbols:
+            return Library(
+                b"", {each: each for each in result.symbols if each != wrong}, {wrong: "no schedule"}
+            )
+        return result
+
+    site = Site(plan, tmp_path, break_one)
+    assert_holds(site, site.play(), ONE)
+    assert list(site.failures) == [wrong]
+
+
+def test_a_machine_that_cannot_build_ends_the_run_and_blames_no_kernel(
+    plan: ClassPlan, tmp_path: Path
+) -> None:
+    def no_linker(_: Any, result: Any) -> Any:
+        error = NetworkError("nothing here links")
+        return RayTaskError("build", "trace", error) if isinstance(result, Library) else result
+
+    with pytest.raises(NetworkError, match="nothing here links"):
+        Site(plan, tmp_path, no_linker).play()
+    with Store(tmp_path / "store.sqlite") as store:
+        assert store.count()["measurements"] == 0
+
+
+def test_a_device_that_never_gives_anything_is_let_go(plan: ClassPlan, tmp_path: Path) -> None:
+    def dead(command: Any, result: Any) -> Any:
+        if isinstance(command, Measure) and command.device == str(TWO):
+            return BatchResult({}, failure=Failure("unreachable", "no answer", command.device, "open"))
+        return result
+
+    site = Site(plan, tmp_path, dead, script=[({ONE, TWO}, set())])
+    coordinator = site.play()
+    assert site.fleet.banned <= {TWO}
+    assert isinstance(coordinator.outcomes[str(ONE)], Finished)
+
+
+def test_a_class_whose_only_device_stays_away_is_given_up(plan: ClassPlan, tmp_path: Path) -> None:
+    site = Site(plan, tmp_path, script=[({ONE}, set()), (set(), set()), (set(), {ONE})])
+    coordinator = site.play()
+    assert coordinator.outcomes.keys() <= {str(ONE)}
+    assert "no usable device of class lab" in coordinator.abandoned["lab"]
+    assert "run the same command again" in coordinator.abandoned["lab"]
