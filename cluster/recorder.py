@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from cluster.ledger import Ledger, class_of
 from cluster.selection import Selection
@@ -91,6 +92,7 @@ class Recorder:
             number=outcome.number if isinstance(outcome, Timing) else 0,
             seconds=outcome.seconds if isinstance(outcome, Timing) else (),
             converged=outcome.converged if isinstance(outcome, Timing) else False,
+            conditions={"taken": datetime.now(UTC).isoformat(timespec="seconds")},
             failure=None if timed else str(outcome),
         )
 

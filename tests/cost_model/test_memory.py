@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cost_model.memory import Correction, LayerMemory, Observation, peak_bytes, storage_bytes
+from cost_model.memory import LayerMemory, peak_bytes
 from network.variants import Work
 
 sizes = st.integers(0, 10**9)
@@ -20,23 +20,11 @@ def test_a_variant_of_two_kernels_keeps_both_parameters_and_one_live_set() -> No
     assert LayerMemory.of([]) == LayerMemory(0, 0)
 
 
-def test_the_peak_is_all_parameters_the_largest_live_set_and_the_library() -> None:
+def test_the_peak_is_all_parameters_and_the_largest_live_set() -> None:
     network = [LayerMemory(1000, 50), LayerMemory(200, 700), LayerMemory(0, 90)]
-    assert peak_bytes(network, library_bytes=10_000) == 10_000 + 1200 + 700
-    assert storage_bytes(network, library_bytes=10_000) == 10_000 + 1200
+    assert peak_bytes(network) == 1200 + 700
 
 
 @given(network=layers, more=st.builds(LayerMemory, parameter_bytes=sizes, live_bytes=sizes))
 def test_another_layer_never_needs_less(network: list[LayerMemory], more: LayerMemory) -> None:
     assert peak_bytes([*network, more]) >= peak_bytes(network) + more.parameter_bytes
-    assert storage_bytes([*network, more]) == storage_bytes(network) + more.parameter_bytes
-
-
-def test_every_verified_run_of_the_class_is_covered_afterwards() -> None:
-    runs = [Observation("v3", 1000, 1300), Observation("v3", 5000, 5900), Observation("v4", 1000, 900)]
-    correction = Correction.fit(runs)
-    assert all(
-        correction.correct(each.device_class, each.predicted_bytes) >= each.measured_bytes for each in runs
-    )
-    assert correction.correct("v4", 2000) == 1900
-    assert correction.correct("never verified", 2000) == 2000
