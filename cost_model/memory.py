@@ -1,7 +1,7 @@
 """The memory model: what a configuration keeps in memory while it runs.
 
-Peak is all parameters and the largest live set (``docs/design.md``); the library and the executor come on top,
-as verified runs of the device show.
+Peak is all parameters and the largest live set (``docs/design.md``); the library and the executor come on
+top, as verified runs of the device show.
 """
 
 from __future__ import annotations
