@@ -139,13 +139,14 @@ class Coordinator:
         return {name: each.abandoned for name, each in self._classes.items() if each.abandoned}
 
     def unattended(self) -> tuple[str, ...]:
-        """Classes with work left and no device online."""
+        """Classes with work left and no device online that it could be left to."""
         return tuple(
             name
             for name, each in self._classes.items()
+            for members in [self._members(name)]
             if not each.abandoned
-            and not any(unit.online for unit in self._members(name))
-            and not (self._members(name) and all(unit.outcome for unit in self._members(name)))
+            and not any(unit.online and unit.outcome is None for unit in members)
+            and not (members and all(unit.outcome for unit in members))
         )
 
     def progress(self) -> tuple[Progress, ...]:
@@ -261,8 +262,10 @@ class Coordinator:
             unit.waiting_for, unit.outcome = "nothing", f"its configuration could not be run: {failure}"
 
     def _abandon(self, device_class: str, reason: str) -> None:
-        self._classes[device_class].abandoned = reason
-        for unit in self._members(device_class):
+        members = self._members(device_class)
+        if not any(isinstance(unit.outcome, Finished) for unit in members):
+            self._classes[device_class].abandoned = reason
+        for unit in members:
             if unit.outcome is None:
                 unit.waiting_for, unit.outcome = "nothing", reason
 
