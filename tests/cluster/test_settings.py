@@ -48,7 +48,7 @@ def test_a_minimal_file_has_defaults_and_paths_beside_it(folder):
     assert run.devices["x86-64-v3"].bounds == Bounds.parse({"latency": "20%", "memory": "60%", "loss": "1pp"})
     assert run.tracker == "embedded"
     assert run.approximations is None
-    assert (run.verify.runs, run.measure.predicted_share, run.samples.scale) == (300, 0.25, 1.0)
+    assert (run.verify.runs, run.measure.predicted_share, run.samples.scale) == (1000, 0.25, 1.0)
 
 
 def test_everything_can_be_stated(folder):
@@ -85,7 +85,7 @@ verify: {runs: 59, rounds: 1, confidence: 0.95, headroom: 0.1}
         ("latency: 20%", "latncy: 20%", 8, "bounds.latncy is no key here; did you mean 'latency'?"),
         ("latency: 20%", "latency: 20", 8, "bounds.latency is wrong: latency 20 has no unit; write '20%'"),
         ("{latency: 20%, memory: 60%, loss: 1pp}", "{}", 8, "bounds states nothing; write for"),
-        ("20%", "20%@p99.9", 8, "asks for percentile 99.9 of x86-64-v3 from 300 runs; write 2995 or more"),
+        ("20%", "20%@p99.9", 8, "asks for percentile 99.9 of x86-64-v3 from 1000 runs; write 2995 or more"),
         ("x86-64-v3", "rpi:4", 7, "devices.rpi:4 is no name; use letters"),
     ],
 )  # fmt: skip

@@ -30,12 +30,16 @@ def test_ray_accepts_its_provider():
     assert prepared["max_workers"] == len(prepared["provider"]["worker_ips"])
 
 
-def test_our_file_states_every_setting_of_ours():
-    stated = yaml.safe_load(RAY_CONFIG.read_text())["metadata"]["blinknet"]
-    assert set(stated) == set(ClusterSettings.model_fields)
-    settings = load_cluster_settings(RAY_CONFIG)
-    assert settings.tracker == "embedded"
-    assert settings.store == Path.home() / "blinknet" / "measurements.sqlite"
+def test_our_file_states_every_setting_of_ours_and_leaves_the_store_beside_the_run():
+    text = RAY_CONFIG.read_text()
+    assert set(yaml.safe_load(text)["metadata"]["blinknet"]) == set(ClusterSettings.model_fields) - {"store"}
+    assert load_cluster_settings(RAY_CONFIG).store is None
+
+
+def test_the_store_that_our_file_proposes_is_in_the_home_folder(tmp_path):
+    shared = tmp_path / "shared.yaml"
+    shared.write_text(RAY_CONFIG.read_text().replace("# store:", "store:"))
+    assert load_cluster_settings(shared).store == Path.home() / "blinknet" / "measurements.sqlite"
 
 
 def test_settings_are_read_and_paths_are_beside_the_file(tmp_path):
