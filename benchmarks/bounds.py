@@ -155,9 +155,10 @@ def solve(network: str, pairs: Sequence[Pair], out: Path, screen: Console) -> No
     if not pairs:
         return
     path = EXAMPLES / network / "run.yaml"
+    job = load_run_file(path)
     with (
         Store(prepare(out, network).store) as store,
-        open_site(load_run_file(path), ClusterSettings(), None, screen) as site,
+        open_site(job, load_inputs(job), ClusterSettings(), None, screen) as site,
     ):
         for number, pair in enumerate(pairs, start=1):
             screen.print(f"{network} {number}/{len(pairs)}: {pair.device_class} {pair.bounds}", markup=False)

@@ -204,6 +204,8 @@ class Loop:
         if not isinstance(result, BatchResult):
             result = BatchResult({}, failure=Failure("crash", str(result), device, "measure"))
         self._recorder.timings(device, result.timings)
+        if result.failure is None:
+            self._work.drop_library(batch)
         stuck = result.failure is not None and not result.timings and result.culprit is None
         self._strikes[device] = self._strikes[device] + 1 if stuck else 0
         return Measured(device, batch, tuple(result.timings), result.culprit)

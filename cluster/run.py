@@ -16,6 +16,7 @@ from cluster.delivery import Delivery
 from cluster.device_result import DeviceResult
 from cluster.evidence import estimates_of, evidence_of
 from cluster.fleet import Fleet
+from cluster.job import load_inputs
 from cluster.ledger import Ledger, Scope
 from cluster.loop import Loop, Terms
 from cluster.outputs import RunFolder, RunRecord, prepare, write_atomically, write_result, write_run
@@ -56,10 +57,11 @@ def run(path: Path, out: Path, tracker: str | None, console: Console) -> Outcome
     Raises errors of our packages for wrong input, before anything is measured.
     """
     job, cluster = load_run_file(path), cluster_settings()
+    inputs = load_inputs(job)
     folder = prepare(out, job.name)
     with (
         Store(cluster.store or folder.store) as store,
-        open_site(job, cluster, tracker, console) as site,
+        open_site(job, inputs, cluster, tracker, console) as site,
         ProgressView(console) as view,
     ):
         bounds = {name: job.devices[name].bounds for name in site.plans}

@@ -16,7 +16,7 @@ from cluster.crew import Crew
 from cluster.embedded import embedded_fleet, local_classes
 from cluster.errors import ClusterError
 from cluster.fleet import Fleet, this_host, timing_cores
-from cluster.job import Inputs, Material, load_inputs, load_material, plan, target_of
+from cluster.job import Inputs, Material, load_material, plan, target_of
 from cluster.planning import ClassPlan
 from cluster.settings import ClusterSettings, RunFile, load_cluster_settings
 from cluster.settings_fields import EMBEDDED
@@ -55,13 +55,12 @@ def cluster_settings() -> ClusterSettings:
 
 @contextmanager
 def open_site(
-    job: RunFile, cluster: ClusterSettings, tracker: str | None, console: Console
+    job: RunFile, inputs: Inputs, cluster: ClusterSettings, tracker: str | None, console: Console
 ) -> Iterator[Site]:
-    """A site for as long as the block lasts; what is wrong with the input is found before anything starts.
+    """A site for as long as the block lasts; what cannot work is found before Ray starts.
 
     Raises errors of our packages.
     """
-    inputs = load_inputs(job)
     stated = (
         Address.parse(tracker) if tracker else job.tracker if job.tracker != EMBEDDED else cluster.tracker
     )
@@ -71,6 +70,7 @@ def open_site(
         for target in targets.values():
             # A kernel that did not link would count as one that fails on the device, for ever.
             linker(target.mtriple)
+            _ = target.isa  # Raises for a processor that we have no kernels for.
         console.print(f"tracker {address}: {', '.join(sorted(descriptions))}", markup=False, soft_wrap=True)
         # In this thread, alone: Ray forks while it starts, which does not bear numpy's threads at work, and
         # its processes end with the thread that started them.

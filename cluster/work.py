@@ -66,6 +66,10 @@ class Work:
         policy = TimingPolicy(relative_ci=self._run.measure.relative_ci, budget_s=self._run.measure.budget_s)
         return actor.measure.remote(self._libraries[batch.number], arguments, policy)
 
+    def drop_library(self, batch: Batch) -> None:
+        """Nothing of the batch is left to measure: the object store need not keep its library."""
+        self._libraries.pop(batch.number, None)
+
     def evaluate(self, layer: str, approximations: Sequence[str]) -> Any:
         """``LayerEffects`` of these approximations of one layer, everything else exact."""
         return evaluate_one_layer.remote(self._bench, layer, tuple(approximations), self._host_cores)

@@ -71,11 +71,17 @@ class Work:
     truth: Truth
     approximations: dict[str, tuple[str, ...]]
     last: Selection | None = None
+    libraries: set[int] = field(default_factory=set)
 
     def build(self, batch: Any) -> Library:
+        self.libraries.add(batch.number)
         return Library(b"", {each: each for each in batch.requests}, {})
 
+    def drop_library(self, batch: Any) -> None:
+        self.libraries.discard(batch.number)
+
     def measure(self, actor: Any, batch: Any) -> BatchResult:
+        assert batch.number in self.libraries
         failed = Failure("refused", "it does not work", str(actor.key), "time")
         return BatchResult(
             {each: self._timing(each) if self.truth.works(each) else failed for each in batch.requests}
