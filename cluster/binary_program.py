@@ -7,6 +7,10 @@ others useless, or names those to be looked at again (Dembo and Hammer 1980; Bal
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
@@ -94,16 +98,31 @@ def _relax(program: BinaryProgram) -> tuple[float, Floats] | None:
 def _branch(program: BinaryProgram, binaries: NDArray[np.intp], time_limit_s: float) -> Answer | None:
     columns = np.concatenate([binaries, np.arange(program.binaries, len(program.cost))])
     binary = np.arange(len(columns)) < len(binaries)
-    result = milp(
-        program.cost[columns],
-        integrality=binary,
-        bounds=Bounds(0, np.where(binary, 1, inf)),
-        constraints=LinearConstraint(program.coefficients[:, columns], program.lower, program.upper),
-        options={"mip_rel_gap": 0.0, "time_limit": time_limit_s},
-    )
+    with _silence():
+        result = milp(
+            program.cost[columns],
+            integrality=binary,
+            bounds=Bounds(0, np.where(binary, 1, inf)),
+            constraints=LinearConstraint(program.coefficients[:, columns], program.lower, program.upper),
+            options={"mip_rel_gap": 0.0, "time_limit": time_limit_s},
+        )
     if result.status == INFEASIBLE:
         return None
     if result.x is None:
         raise TimeUpError(result.message)
     chosen = binaries[result.x[: len(binaries)] > 0.5]
     return Answer(chosen, float(result.fun), 0.0 if result.status == OPTIMAL else float(result.mip_gap))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """HiGHS leaves a line of its own debugging on the process's output now and then, whatever its options."""
+    sys.stdout.flush()
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)
