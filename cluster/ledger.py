@@ -148,8 +148,8 @@ class Ledger:
         ]
 
     def network_runs(self, device: str) -> list[NetworkRun]:
-        """The device's runs in the order in which they were made."""
-        return [each for each in self._runs[class_of(device)] if each.device == device]
+        """The device's runs in the order in which they were made, without those that were disturbed."""
+        return [each for each in self._runs[class_of(device)] if each.device == device and not each.disturbed]
 
     def runs(self, device: str) -> list[Run]:
         """The same as decisions want them: percentile bounds, and accuracies on evaluation samples."""

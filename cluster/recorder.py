@@ -52,8 +52,8 @@ class Recorder:
 
     def run(
         self, device: str, selection: Selection, result: RunResult, effect: Effect, executable: Executable
-    ) -> None:
-        """A configuration that ran on the device, and its answers to the evaluation samples."""
+    ) -> NetworkRun:
+        """A configuration that ran on the device, and its answers to the evaluation samples, as stored."""
         device_class, ledger = class_of(device), self._ledger
         exact, versions = ledger.exact_run(device), ledger.answer_versions(device_class)
         answers = Evaluation(
@@ -79,7 +79,9 @@ class Recorder:
             library_bytes=len(executable.library),
             storage_bytes=0,
         )
-        ledger.add_run(replace(run, storage_bytes=self._weigh(run, answers, executable)), answers)
+        run = replace(run, storage_bytes=self._weigh(run, answers, executable))
+        ledger.add_run(run, answers)
+        return run
 
     def _measurement(self, device: str, key: str, outcome: Timing | Failure) -> Measurement:
         device_class, timed = class_of(device), isinstance(outcome, Timing)

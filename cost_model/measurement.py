@@ -14,6 +14,9 @@ import numpy as np
 
 from cost_model.errors import CostModelError
 
+DISTURBED_TAIL = 2.0
+"""95th percentile over median that no device of ours has when it is left alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -117,6 +120,16 @@ class NetworkRun:
         _check_seconds(self.exact_seconds, where)
         if not self.seconds:
             raise CostModelError(f"{where} has no seconds; a run that failed is not a run")
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else kept the device busy: the exact configuration beside it has a long tail.
+
+        Such a run says little about the configuration, and a share of the exact one's latency says nothing.
+        """
+        return bool(self.exact_seconds) and quantile_s(
+            self.exact_seconds, 0.95
+        ) > DISTURBED_TAIL * quantile_s(self.exact_seconds, 0.5)
 
 
 def quantile_s(seconds: tuple[float, ...], p: float) -> float:

@@ -26,7 +26,7 @@ from workers.build import Executable, Library
 RUNS_A_TURN: Final = 10
 """Inferences in a row of one network before the other's turn: both see the same moods of the device."""
 ATTEMPTS: Final = 3
-CALM_TAIL: Final = 1.2
+CALM_TAIL: Final = 1.3
 """Of an undisturbed device: the 95th percentile of the exact configuration over its median."""
 KILLS_A_SESSION: Final = ("crash", "timeout")
 CANDIDATE, EXACT = "candidate", "exact"

@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from cost_model.errors import CostModelError
-from cost_model.measurement import Evaluation, Measurement, configuration_key, configuration_variants
+from cost_model.measurement import (
+    Evaluation,
+    Measurement,
+    NetworkRun,
+    configuration_key,
+    configuration_variants,
+)
 
 
 def measurement(*seconds: float, failure: str | None = None) -> Measurement:
@@ -57,3 +63,14 @@ def test_equal_configurations_have_equal_keys_in_any_order() -> None:
 def test_what_is_no_configuration_key_is_refused(key: str) -> None:
     with pytest.raises(CostModelError, match="configuration_key"):
         configuration_variants(key)
+
+
+def test_a_run_is_disturbed_where_the_exact_configuration_has_a_long_tail() -> None:
+    def run(exact_seconds: tuple[float, ...]) -> NetworkRun:
+        return NetworkRun("c", "n", "v3", "t", "v", "v3.1", (1e-3,) * 100, exact_seconds, 1, 1, 1, 1)
+
+    calm = (1.0e-3,) * 94 + (1.5e-3,) * 6
+    assert not run(calm).disturbed
+    assert run((1.0e-3,) * 94 + (9e-3,) * 6).disturbed
+    assert not run((1.0e-3,) * 99 + (9e-3,)).disturbed
+    assert not run(()).disturbed
