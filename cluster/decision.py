@@ -130,9 +130,15 @@ def nearest_bounds(
     return found
 
 
-def holds(run: Run, bounds: Bounds) -> bool:
-    """Whether a run kept the bounds; relative ones against the exact configuration of the same session."""
-    return not bounds.resolve(run.exact).violated(run.costs)
+def holds(run: Run, bounds: Bounds, margin: float = 0.0) -> bool:
+    """Whether a run kept the bounds; relative ones against the exact configuration of the same session.
+
+    ``margin`` is the share of the latency bound that must be left.
+    """
+    limits = bounds.resolve(run.exact)
+    if limits.latency_s is not None:
+        limits = replace(limits, latency_s=limits.latency_s * (1 - margin))
+    return not limits.violated(run.costs)
 
 
 def excess(run: Run, bounds: Bounds) -> float:
@@ -178,7 +184,7 @@ class _Search:
             run = self.knowledge.run_of(selection)
             if run is None:
                 return self.try_on_device(selection)
-            if holds(run, self.bounds):
+            if holds(run, self.bounds, self.policy.headroom / 2):
                 return self.verified() or Finished("holds", selection)
             problem = replace(problem, forbidden=(*problem.forbidden, outcome.variants))
 
@@ -207,7 +213,9 @@ class _Search:
 
     def verified(self) -> Finished | None:
         """The best configuration that held its bounds on the device: chosen by calibration samples."""
-        holding = [run for run in self.knowledge.runs if holds(run, self.bounds)]
+        runs = self.knowledge.runs
+        holding = [run for run in runs if holds(run, self.bounds, self.policy.headroom / 2)]
+        holding = holding or [run for run in runs if holds(run, self.bounds)]
         if not holding:
             return None
         loss = self.knowledge.joint_loss_pp
