@@ -149,7 +149,10 @@ class Ledger:
 
     def network_runs(self, device: str) -> list[NetworkRun]:
         """The device's runs in the order in which they were made, without those that were disturbed."""
-        return [each for each in self._runs[class_of(device)] if each.device == device and not each.disturbed]
+        device_class = class_of(device)
+        percentile = self.scope.percentiles[device_class]
+        runs = (each for each in self._runs[device_class] if each.device == device)
+        return [each for each in runs if not each.disturbed(percentile)]
 
     def runs(self, device: str) -> list[Run]:
         """The same as decisions want them: percentile bounds, and accuracies on evaluation samples."""

@@ -15,7 +15,7 @@ import numpy as np
 from cost_model.errors import CostModelError
 
 DISTURBED_TAIL = 2.0
-"""95th percentile over median that no device of ours has when it is left alone."""
+"""Percentile over median that no device of ours shows when it is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,16 @@ class NetworkRun:
         if not self.seconds:
             raise CostModelError(f"{where} has no seconds; a run that failed is not a run")
 
-    @property
-    def disturbed(self) -> bool:
-        """Whether something else kept the device busy: the exact configuration beside it has a long tail.
+    def disturbed(self, percentile: float) -> bool:
+        """Whether something else kept the device busy, as far as that percentile is concerned.
 
-        Such a run says little about the configuration, and a share of the exact one's latency says nothing.
+        The exact configuration beside it tells: where its own percentile is far above its median, the run says
+        little about the configuration, and a share of the exact one's latency says nothing.
         """
-        return bool(self.exact_seconds) and quantile_s(
-            self.exact_seconds, 0.95
-        ) > DISTURBED_TAIL * quantile_s(self.exact_seconds, 0.5)
+        if not self.exact_seconds:
+            return False
+        reached = quantile_s(self.exact_seconds, percentile / 100)
+        return reached > DISTURBED_TAIL * quantile_s(self.exact_seconds, 0.5)
 
 
 def quantile_s(seconds: tuple[float, ...], p: float) -> float:
