@@ -25,7 +25,8 @@ def connect() -> None:
         if os.environ.get("RAY_ADDRESS"):
             ray.init()
         else:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            # Without an address Ray would look for a cluster that was once started here, dead or alive.
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="error")
     ours, theirs = fingerprint(), ray.get(worker_fingerprint.remote())
     if ours != theirs:
         raise ClusterError(

@@ -124,8 +124,8 @@ class NetworkRun:
     def disturbed(self, percentile: float) -> bool:
         """Whether something else kept the device busy, as far as that percentile is concerned.
 
-        The exact configuration beside it tells: where its own percentile is far above its median, the run says
-        little about the configuration, and a share of the exact one's latency says nothing.
+        The exact configuration beside it tells: where its own percentile is far above its median, the run
+        says little about the configuration, and a share of the exact one's latency says nothing.
         """
         if not self.exact_seconds:
             return False
