@@ -96,7 +96,7 @@ def decide(table: Table, knowledge: Knowledge, bounds: Bounds, policy: Policy, r
 
 def is_uniform(table: Table, selection: Selection) -> bool:
     """Whether it is one of those that run for every device, whatever its bounds."""
-    return any(selection.variants == tuple(each.key for each in table.uniform(name)) for name in UNIFORM)
+    return any(selection.variants == table.uniform_variants(name) for name in UNIFORM)
 
 
 def works(table: Table, selection: Selection, knowledge: Knowledge) -> bool:
@@ -143,13 +143,7 @@ def holds(run: Run, bounds: Bounds, margin: float = 0.0) -> bool:
 
 def excess(run: Run, bounds: Bounds) -> float:
     """By what share the run exceeds the worst of its bounds; not above 0 where it holds them all."""
-    limits, costs = bounds.resolve(run.exact), run.costs
-    stated = (
-        (costs.latency_s, limits.latency_s),
-        (costs.peak_bytes, limits.memory_bytes),
-        (costs.storage_bytes, limits.storage_bytes),
-        (costs.loss_pp, limits.loss_pp),
-    )
+    stated = bounds.resolve(run.exact).beside(run.costs).values()
     # A loss bound may be 0 or below: a point beyond it counts as much as all of another bound.
     return max((cost - bound) / (bound if bound > 0 else 1.0) for cost, bound in stated if bound is not None)
 

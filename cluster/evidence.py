@@ -62,7 +62,7 @@ def _references(ledger: Ledger, device: str) -> Mapping[str, Costs]:
     table = ledger.tables[class_of(device)]
     found = {}
     for name in UNIFORM:
-        variants = tuple(each.key for each in table.uniform(name))
+        variants = table.uniform_variants(name)
         run = next((each for each in ledger.runs(device) if each.selection.variants == variants), None)
         if run is not None:
             found[name] = run.costs

@@ -161,7 +161,7 @@ class Ledger:
 
     def exact_run(self, device: str) -> NetworkRun | None:
         """The device's first run of the exact configuration: what relative bounds refer to."""
-        variants = tuple(each.key for each in self.tables[class_of(device)].uniform(EXACT))
+        variants = self.tables[class_of(device)].uniform_variants(EXACT)
         runs = self.network_runs(device)
         return next(
             (each for each in runs if Selection.from_key(each.configuration).variants == variants), None

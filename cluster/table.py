@@ -79,6 +79,10 @@ class Table:
             )
         return tuple(chosen)
 
+    def uniform_variants(self, approximation: str) -> tuple[str, ...]:
+        """The same as variant keys."""
+        return tuple(each.key for each in self.uniform(approximation))
+
     def _consumers_read_integers(self, index: int, approximation: str) -> bool:
         consumers = [consumer for producer, consumer in self.edges if producer == index]
         return any(

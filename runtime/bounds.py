@@ -109,14 +109,18 @@ class ResolvedBounds:
     loss_pp: float | None = None
     """Below 0 where even the exact configuration misses the accuracy that is asked for."""
 
-    def violated(self, costs: Costs) -> tuple[str, ...]:
-        """Names of the bounds that ``costs`` exceed."""
-        kept = {
+    def beside(self, costs: Costs) -> dict[str, tuple[float, float | None]]:
+        """Each cost with its bound, by the name of the bound."""
+        return {
             "latency": (costs.latency_s, self.latency_s),
             "memory": (costs.peak_bytes, self.memory_bytes),
             "storage": (costs.storage_bytes, self.storage_bytes),
             "loss": (costs.loss_pp, self.loss_pp),
         }
+
+    def violated(self, costs: Costs) -> tuple[str, ...]:
+        """Names of the bounds that ``costs`` exceed."""
+        kept = self.beside(costs)
         return tuple(name for name, (cost, bound) in kept.items() if bound is not None and cost > bound)
 
 
