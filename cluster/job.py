@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cluster.planning import ClassPlan, plan_class
 from cluster.settings import DeviceSettings, RunFile
-from network.approximations import contexts, variants
+from network.approximations import Context, contexts, variants
 from network.layers import Network
 from network.onnx_import import load
 from network.quantization import QParams
@@ -33,6 +33,8 @@ class Material:
     network: Network
     calibration: Samples
     evaluation: Samples
+    contexts: Mapping[str, Context]
+    """Layer to the calibration data that its variants were fitted to."""
     variants: Mapping[str, tuple[Variant, ...]]
     """Layer to everything that applies to it."""
     qparams: Mapping[str, QParams]
@@ -65,6 +67,7 @@ def load_material(run: RunFile, inputs: Inputs) -> Material:
         network,
         calibration.take(run.accuracy.samples),
         inputs.evaluation,
+        known,
         {
             layer.name: variants(layer, known[layer.name], run.approximations, run.degrees)
             for layer in network.layers

@@ -14,7 +14,6 @@ from cluster.job import Material
 from cluster.planning import ClassPlan
 from cluster.selection import Selection
 from cluster.settings import RunFile
-from network.assemble import Choice
 from network.target import Target
 from tracker.device import Description
 from tracker.timing import TimingPolicy
@@ -26,6 +25,7 @@ from workers.tasks import (
     evaluate_jointly,
     evaluate_one_layer,
     exact_answers,
+    refit_jointly,
 )
 
 
@@ -38,7 +38,6 @@ class Work:
         """``host_cores`` are those on which this machine may compile while its others are being timed."""
         self._run = run
         self._plans = plans
-        self._variants = material.variants
         self.approximations = material.approximations
         self._labels = material.evaluation.y
         self._exact_logits: Any = None
@@ -47,8 +46,10 @@ class Work:
         self._bench = ray.put(
             Bench(material.network, material.variants, material.qparams, material.calibration)
         )
+        self._contexts = ray.put(material.contexts)
         self._inputs = ray.put(np.ascontiguousarray(material.evaluation.x, np.float32))
         self._classes = material.network.output_size
+        self._refitted: dict[tuple[str, ...], Any] = {}
         self._executables: dict[tuple[str, str], Any] = {}
         self._libraries: dict[int, Any] = {}
 
@@ -76,7 +77,7 @@ class Work:
 
     def evaluate_jointly(self, variants: Sequence[str]) -> Any:
         """The ``Effect`` of a whole configuration."""
-        return evaluate_jointly.remote(self._bench, tuple(variants), self._host_cores)
+        return evaluate_jointly.remote(self._bench, self._fitted(tuple(variants)), self._host_cores)
 
     def executable(self, device_class: str, selection: Selection) -> Any:
         """The ``Executable`` of a selection; assembled once a class."""
@@ -106,11 +107,14 @@ class Work:
         """What the class is compiled for and the device does not have."""
         return tuple(sorted(set(self._plans[device_class].target.isa.requires) - set(description.features)))
 
-    def _assemble(self, selection: Selection, target: Target) -> Any:
-        choices = {
-            layer: Choice(next(each for each in variants if each.key == key), tiles)
-            for (layer, variants), key, tiles in zip(
-                self._variants.items(), selection.variants, selection.tiles, strict=True
+    def _fitted(self, variants: tuple[str, ...]) -> Any:
+        """Layer to ``Variant``: a whole configuration fitted in context, once for all classes."""
+        if variants not in self._refitted:
+            self._refitted[variants] = refit_jointly.remote(
+                self._bench, self._contexts, variants, self._host_cores
             )
-        }
-        return assemble_configuration.remote(self._network, choices, target, self._host_cores)
+        return self._refitted[variants]
+
+    def _assemble(self, selection: Selection, target: Target) -> Any:
+        fitted = self._fitted(selection.variants)
+        return assemble_configuration.remote(self._network, fitted, selection.tiles, target, self._host_cores)

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.approximations import Context
 from network.assemble import Choice
 from network.execute import Executor
 from network.layers import Network
 from network.quantization import QParams
+from network.refit import refit
 from network.samples import Samples
 from network.variants import Variant
 from workers.build import keep_to
@@ -83,13 +85,22 @@ def evaluate_layer(
     return LayerEffects(effect(exact, exact, bench.samples.y), effects)
 
 
-def evaluate_configuration(bench: Bench, keys: Sequence[str], cores: Sequence[int]) -> Effect:
-    """Try a whole configuration, a variant's key for each layer."""
+def refit_configuration(
+    bench: Bench, known: Mapping[str, Context], keys: Sequence[str], cores: Sequence[int]
+) -> dict[str, Variant]:
+    """A whole configuration, a variant's key for each layer, with its layers fitted to each other."""
     keep_to(cores)
-    choices = {
-        layer.name: _choice(bench.variant(layer.name, key))
+    chosen = {
+        layer.name: bench.variant(layer.name, key)
         for layer, key in zip(bench.network.layers, keys, strict=True)
     }
+    return refit(bench.network, known, chosen, _executor())
+
+
+def evaluate_configuration(bench: Bench, chosen: Mapping[str, Variant], cores: Sequence[int]) -> Effect:
+    """Try a whole configuration, a variant for each layer."""
+    keep_to(cores)
+    choices = {layer: _choice(variant) for layer, variant in chosen.items()}
     logits = _executor().run(bench.network, choices, bench.samples.x)
     return effect(logits, _flat(_exact_layers(bench, list(choices), bench.samples.x)), bench.samples.y)
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.assemble import Choice, assemble
-from network.build import build_library
+from network.build import Tile, build_library
 from network.layers import Network
 from network.target import Target
-from network.variants import Kernel
+from network.variants import Kernel, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,18 @@ def build(
 
 
 def assemble_executable(
-    network: Network, choices: Mapping[str, Choice], target: Target, cores: Sequence[int]
+    network: Network,
+    chosen: Mapping[str, Variant],
+    tiles: Sequence[Sequence[Tile]],
+    target: Target,
+    cores: Sequence[int],
 ) -> Executable:
-    """Compile a whole configuration (layer to variant and tiles) into one executable."""
+    """Compile a whole configuration into one executable: a variant a layer, and tiles for its kernels."""
     keep_to(cores)
+    choices = {
+        layer.name: Choice(chosen[layer.name], tuple(each))
+        for layer, each in zip(network.layers, tiles, strict=True)
+    }
     with TemporaryDirectory(prefix="blinknet-assemble-") as folder:
         path = Path(folder) / "network.so"
         assembled = assemble(network, choices, target, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ray
 
-from workers.accuracy import evaluate_configuration, evaluate_layer, exact_logits
+from workers.accuracy import evaluate_configuration, evaluate_layer, exact_logits, refit_configuration
 from workers.build import assemble_executable, build
 from workers.device import DeviceDriver
 from workers.sources import fingerprint
@@ -13,6 +13,7 @@ build_library = ray.remote(num_cpus=1, max_retries=2)(build)
 assemble_configuration = ray.remote(num_cpus=1, max_retries=2)(assemble_executable)
 evaluate_one_layer = ray.remote(num_cpus=1, max_retries=2)(evaluate_layer)
 evaluate_jointly = ray.remote(num_cpus=1, max_retries=2)(evaluate_configuration)
+refit_jointly = ray.remote(num_cpus=1, max_retries=2)(refit_configuration)
 exact_answers = ray.remote(num_cpus=1, max_retries=2)(exact_logits)
 worker_fingerprint = ray.remote(num_cpus=0)(fingerprint)
 

@@ -21,7 +21,16 @@ from network.layers import DType, Layer, Network
 from network.samples import Samples
 from network.variants import Variant
 
-__all__ = ["Approximation", "Context", "contexts", "method_names", "network_variants", "parse", "variants"]
+__all__ = [
+    "Approximation",
+    "Context",
+    "contexts",
+    "fitted_anew",
+    "method_names",
+    "network_variants",
+    "parse",
+    "variants",
+]
 
 
 def method_names() -> tuple[str, ...]:
@@ -68,6 +77,17 @@ def variants(
         for name in [str(replace(structure, number_format=each.name))]
         for dtype in _output_dtypes(context)
     )
+
+
+def fitted_anew(variant: Variant, layer: Layer, context: Context) -> Variant:
+    """The same variant of a layer with weights under another context: kernels stay, parameters change."""
+    name = parse(variant.approximation)
+    stages: Stages = (whole(layer),)
+    if name.method is not None and name.degree is not None:
+        method = _methods()[name.method]
+        stages = method.fit(layer, context, [method.share(name.degree)])[name.degree]
+    steps = _formats()[name.number_format].lower(stages, context, variant.output_dtype)
+    return replace(variant, steps=steps)
 
 
 def _plain(layer: Layer, context: Context, formats: Sequence[NumberFormat]) -> Iterator[Variant]:

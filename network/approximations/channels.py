@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from network.approximations.context import Context
 from network.approximations.method import Method, kept
-from network.approximations.rows import Exact, Matrix, Rows, behind_relu, sample_rows, shrinkage
+from network.approximations.rows import Exact, Rows, inverse_covariance, regress, sample_rows
 from network.approximations.stages import Stages, weights, whole
 from network.layers import Layer
 
-ITERATIONS = 8
 LARGEST_WINDOW = 8192
 """Inputs of one output beyond which the statistics, which grow with their square, no longer fit in memory."""
 
@@ -72,11 +71,8 @@ def _eliminate(layer: Layer, rows: Rows, fewest: int) -> Iterator[Selection]:
 def _everything(layer: Layer, rows: Rows) -> Selection:
     outputs, height, width, channels = weights(layer)[0].shape
     order = _columns(np.arange(channels), height * width, channels)
-    covariance = (rows.x.T @ rows.x).astype(np.float64) / len(rows.x)
-    covariance += shrinkage(covariance, len(rows.x)) * np.eye(len(covariance))
     weight = weights(layer)[0].reshape(outputs, -1).T.astype(np.float64)
-    inverse = np.linalg.inv(covariance).astype(np.float64, copy=False)[np.ix_(order, order)]
-    return Selection(np.arange(channels), inverse, weight[order])
+    return Selection(np.arange(channels), inverse_covariance(rows.x)[np.ix_(order, order)], weight[order])
 
 
 def _least_important(selection: Selection, metric: Exact) -> int:
@@ -104,7 +100,9 @@ def _stages(layer: Layer, rows: Rows, selection: Selection) -> Stages:
     outputs, height, width, channels = weights(layer)[0].shape
     taps, count = height * width, len(selection.channels)
     columns = _columns(selection.channels, taps, channels)
-    weight, mean = _refit(rows, columns, selection, layer.relu)
+    inputs = np.ascontiguousarray(rows.x[:, columns])
+    targets = rows.y + rows.y_mean
+    weight, mean = regress(inputs, targets, selection.inverse, (selection.weight, rows.y_mean), layer.relu)
     bias = mean - rows.x_mean[columns] @ weight
     packed = weight.T.reshape(outputs, count, height, width).transpose(0, 2, 3, 1)
     index = selection.channels.astype(np.int32)
@@ -116,18 +114,6 @@ def _stages(layer: Layer, rows: Rows, selection: Selection) -> Stages:
             index=index,
         ),
     )
-
-
-def _refit(rows: Rows, columns: NDArray[np.intp], selection: Selection, relu: bool) -> tuple[Exact, Matrix]:
-    """Weights for the kept inputs and the mean output, where only what passes the ReLU counts."""
-    x = np.ascontiguousarray(rows.x[:, columns])
-    weight, mean = selection.weight, rows.y_mean
-    for _ in range(ITERATIONS if relu else 0):
-        predicted = x @ weight.astype(np.float32) + mean
-        missing = behind_relu(rows.y + rows.y_mean, predicted, relu) - predicted
-        mean = mean + missing.mean(axis=0)
-        weight = weight + selection.inverse @ ((x.T @ missing).astype(np.float64) / len(x))
-    return weight, mean
 
 
 def _columns(channels: NDArray[np.intp], taps: int, count: int) -> NDArray[np.intp]:

@@ -23,11 +23,17 @@ import numpy as np
 
 from network.approximations.context import Context
 from network.approximations.method import Method, kept
-from network.approximations.rows import Exact, Matrix, Rows, behind_relu, sample_rows, shrinkage
+from network.approximations.rows import (
+    ITERATIONS,
+    Exact,
+    Matrix,
+    Rows,
+    behind_relu,
+    sample_rows,
+    shrinkage,
+)
 from network.approximations.stages import Convolve, Stages, weights
 from network.layers import Layer
-
-ITERATIONS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)

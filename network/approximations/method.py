@@ -48,6 +48,10 @@ class Method(ABC):
         nothing, save nothing or repeat another are left out. A method may have degrees that are no share.
         """
 
+    def share(self, degree: str) -> Fraction:
+        """What ``fit`` is asked for to get the stages of one degree that it has named."""
+        return Fraction(degree)
+
 
 def kept(count: int, degrees: Sequence[Fraction] | None) -> dict[str, int]:
     """Degree to how many of ``count`` it keeps: a multiple of 4, at least 4 and fewer than all; no doubles.

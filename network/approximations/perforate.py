@@ -49,6 +49,11 @@ class Perforate(Method):
         stages = {degree: _stages(layer, context, *steps) for degree, steps in fitting.items()}
         return {degree: each for degree, each in stages.items() if saves(each, layer)}
 
+    def share(self, degree: str) -> Fraction:
+        """See Method.share."""
+        rows, cols = STEPS[degree]
+        return Fraction(1, rows * cols)
+
 
 def _stages(layer: Layer, context: Context, rows: int, cols: int) -> Stages:
     height, width, channels = layer.output_shape
@@ -57,13 +62,14 @@ def _stages(layer: Layer, context: Context, rows: int, cols: int) -> Stages:
         output_shape=(-(-height // rows), -(-width // cols), channels),
         stride=(layer.stride[0] * rows, layer.stride[1] * cols),
     )
-    coefficients = _fit_coefficients(context.outputs, rows, cols)
+    coefficients = _fit_coefficients(sparse.run(context.inputs), context.outputs, rows, cols)
     return (sparse, Interpolate(layer.output_shape, rows, cols, coefficients, layer.relu))
 
 
-def _fit_coefficients(outputs: NDArray[np.float32], rows: int, cols: int) -> NDArray[np.float32]:
+def _fit_coefficients(
+    grid: NDArray[np.float32], outputs: NDArray[np.float32], rows: int, cols: int
+) -> NDArray[np.float32]:
     """``(rows * cols, 5, c)``; phase 0 is the kept sample itself."""
-    grid = outputs[:, ::rows, ::cols]
     below, right = (np.minimum(np.arange(size) + 1, size - 1) for size in grid.shape[1:3])
     neighbours = (grid, grid[:, :, right], grid[:, below], grid[:, below][:, :, right])
     coefficients = np.zeros((rows * cols, 5, outputs.shape[3]), np.float32)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve
 
 from network.approximations.context import Context
 from network.approximations.stages import weights
@@ -14,6 +15,13 @@ from network.windows import Window, windows
 
 ROWS = 16_384
 SEED = 0
+ITERATIONS = 8
+"""Of a fit behind a ReLU: what its targets are depends on what is predicted."""
+SEEN = 0.8
+RIDGES = np.logspace(-4, 2, 7)
+"""Choices, as shares of the mean variance of the inputs."""
+LEAST_FREEDOM = 0.3
+"""Share of the rows that a fit must leave over for cross-validation to say anything."""
 SENSITIVITY_FLOOR = 0.02
 """Of the mean sensitivity, added to all: what no sample was sensitive to may still matter to others."""
 
@@ -35,15 +43,72 @@ class Rows:
     """``(co, co)``, symmetric: an error ``e`` of the outputs counts as ``|metric @ e|**2``."""
 
 
-def sample_rows(layer: Layer, context: Context) -> Rows:
-    """At most ROWS windows of the layer's calibration inputs, the same ones every time."""
-    weight, bias = weights(layer)
+def sample_windows(layer: Layer, context: Context) -> tuple[Matrix, Matrix]:
+    """At most ROWS windows of the layer's inputs ``(rows, kh * kw * ci)``, with the outputs ``(rows, co)``.
+
+    Always the same windows of a layer.
+    """
     view = windows(context.inputs, Window(layer.kernel, layer.stride, layer.padding))
     chosen = _choose(view.shape[:3])
-    x = np.ascontiguousarray(view[chosen].reshape(len(chosen[0]), -1))
+    return np.ascontiguousarray(view[chosen].reshape(len(chosen[0]), -1)), context.outputs[chosen]
+
+
+def sample_rows(layer: Layer, context: Context) -> Rows:
+    """What the layer's weights make of sampled windows, as a regression problem."""
+    weight, bias = weights(layer)
+    x, _ = sample_windows(layer, context)
     y = x @ weight.reshape(len(weight), -1).T + bias
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     return Rows(x - x_mean, x_mean, y - y_mean, y_mean, _metric(context, len(weight)))
+
+
+def inverse_covariance(x: Matrix) -> Exact:
+    """Of centred rows ``(rows, columns)``, shrunk as far as so few rows ask for."""
+    covariance = (x.T @ x).astype(np.float64) / len(x)
+    covariance += shrinkage(covariance, len(x)) * np.eye(len(covariance))
+    return np.asarray(np.linalg.inv(covariance), np.float64)
+
+
+def ridge_inverse(x: Matrix, missing: Matrix) -> Exact:
+    """Of the covariance of centred rows, with the ridge that serves rows best that did not choose it.
+
+    Rows come image by image, so the last ones are other images. Least squares where rows abound; where they
+    are few the ridge grows until hardly anything changes.
+    """
+    seen = round(SEEN * len(x))
+    covariance, cross = _moments(x[:seen], missing[:seen])
+    ridges = RIDGES * np.trace(covariance) / len(covariance) + np.finfo(np.float64).tiny
+    errors = [
+        np.square(missing[seen:] - x[seen:] @ _ridge(covariance, cross, each), dtype=np.float64).sum()
+        for each in ridges
+    ]
+    whole = (x.T @ x).astype(np.float64) / len(x)
+    return np.asarray(np.linalg.inv(whole + ridges[int(np.argmin(errors))] * np.eye(len(whole))))
+
+
+def _moments(x: Matrix, y: Matrix) -> tuple[Exact, Exact]:
+    return (x.T @ x).astype(np.float64) / len(x), (x.T @ y).astype(np.float64) / len(x)
+
+
+def _ridge(covariance: Exact, cross: Exact, ridge: float) -> Matrix:
+    solved = solve(covariance + ridge * np.eye(len(covariance)), cross, assume_a="pos")
+    return np.asarray(solved, np.float32)
+
+
+def regress(
+    x: Matrix, targets: Matrix, inverse: Exact, start: tuple[Exact, Matrix], relu: bool
+) -> tuple[Exact, Matrix]:
+    """Weights ``(columns, co)`` of centred ``x`` and mean outputs that come closest to the targets.
+
+    ``inverse`` is that of the covariance of ``x``; its shrinkage holds the weights near where they start.
+    """
+    weight, mean = start
+    for _ in range(ITERATIONS if relu else 1):
+        predicted = x @ weight.astype(np.float32) + mean
+        missing = behind_relu(targets, predicted, relu) - predicted
+        mean = mean + missing.mean(axis=0)
+        weight = weight + inverse @ ((x.T @ missing).astype(np.float64) / len(x))
+    return weight, mean
 
 
 def shrinkage(covariance: Exact, rows: int) -> float:

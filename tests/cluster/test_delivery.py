@@ -18,7 +18,6 @@ from cluster.planning import ClassPlan
 from cluster.recorder import Recorder
 from cluster.selection import Selection, select, selection_of
 from cost_model.store import Store
-from network.assemble import Choice
 from runtime.bounds import Bounds
 from runtime.configuration import percentile_upper_bound
 from tests.small_network import Small
@@ -80,9 +79,11 @@ def case(small: Small, plan: ClassPlan, tmp_path_factory: pytest.TempPathFactory
 
 
 def compiled(small: Small, plan: ClassPlan, selection: Selection) -> Executable:
-    layers = zip(small.variants, selection.variants, selection.tiles, strict=True)
-    choices = {layer: Choice(small.variant(layer, key), tiles) for layer, key, tiles in layers}
-    return assemble_executable(small.network, choices, plan.target, ())
+    chosen = {
+        layer: small.variant(layer, key)
+        for layer, key in zip(small.variants, selection.variants, strict=True)
+    }
+    return assemble_executable(small.network, chosen, selection.tiles, plan.target, ())
 
 
 def test_the_certificate_is_that_of_the_device_s_run(case: Case):

@@ -5,11 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from network.assemble import Choice
 from network.build import request_key
 from network.target import Target
 from tests.small_network import Small
-from workers.build import assemble_executable, build, keep_to
+from workers.build import Executable, assemble_executable, build, keep_to
 
 ELF = b"\x7fELF"
 
@@ -28,12 +27,12 @@ def requests(small: Small):
     }
 
 
-def choices(small: Small, key: str) -> dict[str, Choice]:
+def assembled(small: Small, key: str) -> Executable:
+    """The network with one variant key in every layer."""
     isa = Target.host().isa
-    chosen = [next(each for each in several if each.key == key) for several in small.variants.values()]
-    return {
-        each.layer: Choice(each, tuple(step.kernel.tiles(isa)[0] for step in each.steps)) for each in chosen
-    }
+    chosen = {layer: small.variant(layer, key) for layer in small.variants}
+    tiles = [[step.kernel.tiles(isa)[0] for step in each.steps] for each in chosen.values()]
+    return assemble_executable(small.network, chosen, tiles, Target.host(), ())
 
 
 def test_many_kernels_become_one_library(small: Small):
@@ -62,7 +61,7 @@ def test_where_nothing_compiles_there_is_no_library(small: Small):
 
 
 def test_an_executable_holds_library_and_parameters(small: Small):
-    executable = assemble_executable(small.network, choices(small, "exact f32>f32"), Target.host(), ())
+    executable = assembled(small, "exact f32>f32")
     assert executable.library.startswith(ELF)
     weights = sum(each.weight.nbytes for each in small.network.layers if each.weight is not None)
     assert weights <= executable.parameter_bytes == sum(each.nbytes for each in executable.arrays)

@@ -9,13 +9,13 @@ import pytest
 from network.target import Target
 from tests.small_network import Small
 from tests.tracker.models import DIE, DOUBLE, MATMUL, SLEEP, build_kernels
-from tests.workers.test_build import choices, requests
+from tests.workers.test_build import assembled, requests
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 from tracker.timing import Timing, TimingPolicy, TimingRequest
 from workers.accuracy import Bench, exact_logits
-from workers.build import Executable, Library, assemble_executable, build
+from workers.build import Executable, Library, build
 from workers.device import DeviceDriver, RunResult
 
 POLICY = TimingPolicy(budget_s=0.02, deadline_s=2.0)
@@ -42,10 +42,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 def arguments(*names: str) -> Mapping[str, object]:
     more = {"again": MATMUL, "missing": TimingRequest("missing", ())}
     return {each: (FUNCTIONS | more)[each].arguments for each in names}
-
-
-def executable(small: Small, key: str) -> Executable:
-    return assemble_executable(small.network, choices(small, key), Target.host(), ())
 
 
 def test_it_says_what_the_device_is(driver: DeviceDriver):
@@ -101,7 +97,7 @@ def test_a_library_that_is_none_blames_no_request(driver: DeviceDriver):
 
 
 def test_a_device_that_is_not_there_is_a_failure(small: Small, nobody: DeviceDriver, library: Library):
-    exact = executable(small, "exact f32>f32")
+    exact = assembled(small, "exact f32>f32")
     described, measured = nobody.describe(), nobody.measure(library, arguments("double"), POLICY)
     ran = nobody.run(exact, exact, small.samples.x, 4, 10)
     for each in (described, measured.failure, ran):
@@ -111,7 +107,7 @@ def test_a_device_that_is_not_there_is_a_failure(small: Small, nobody: DeviceDri
 
 
 def test_a_configuration_runs_beside_the_exact_one(small: Small, bench: Bench, driver: DeviceDriver):
-    exact = executable(small, "exact f32>f32")
+    exact = assembled(small, "exact f32>f32")
     result = driver.run(exact, exact, small.samples.x, 4, 15)
     assert isinstance(result, RunResult)
     assert len(result.seconds) == len(result.exact_seconds) >= 15
@@ -122,7 +118,7 @@ def test_a_configuration_runs_beside_the_exact_one(small: Small, bench: Bench, d
 
 
 def test_the_answers_are_the_candidate_s(small: Small, driver: DeviceDriver):
-    exact = executable(small, "exact f32>f32")
+    exact = assembled(small, "exact f32>f32")
     halved = Executable(exact.library, tuple((name, each / 2) for name, each in exact.parameters), 0, 0)
     result = driver.run(halved, exact, small.samples.x[:3], 4, 1)
     assert isinstance(result, RunResult)
@@ -133,7 +129,7 @@ def test_the_answers_are_the_candidate_s(small: Small, driver: DeviceDriver):
 
 
 def test_an_executable_that_is_none_is_a_failure(small: Small, driver: DeviceDriver):
-    exact = executable(small, "exact f32>f32")
+    exact = assembled(small, "exact f32>f32")
     broken = Executable(b"no library", exact.parameters, 0, 0)
     assert isinstance(driver.run(broken, exact, small.samples.x, 4, 10), Failure)
     assert isinstance(driver.describe(), Description)
