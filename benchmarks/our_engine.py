@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,11 @@ from benchmarks.interleave import Block
 from benchmarks.kernel_times import fastest, kernel_blocks
 from cluster.planning import ClassPlan, plan_class
 from cluster.table import Candidate, StepChoices
-from network.approximations import network_variants
+from network.approximations import Catalogue, catalogue
 from network.assemble import Assembled, Choice, assemble
 from network.layers import Network
 from network.samples import Samples
 from network.target import Target
-from network.variants import Variant
 from runtime.bundle import Bundle, write_bundle
 from runtime.configuration import Configuration, Costs
 from runtime.session import Session
@@ -44,8 +43,7 @@ class Engine:
 class _Workshop:
     """A network's variants with their kernels, compiled for this machine."""
 
-    network: Network
-    variants: Mapping[str, Sequence[Variant]]
+    known: Catalogue
     plan: ClassPlan
     blocks: Mapping[str, Block]
     """By request."""
@@ -56,20 +54,19 @@ class _Workshop:
         steps = dict.fromkeys(step for each in candidates for step in each.steps)
         best = {step: fastest(self.blocks, step.requests) for step in steps}
         choices = {each.layer: self._choice(each, best) for each in candidates}
-        assembled = assemble(self.network, choices, self.plan.target, folder / "network.so")
+        assembled = assemble(self.known.network, choices, self.plan.target, folder / "network.so")
         bundle = self._bundle(assembled, folder / "bundle")
         chosen = [self.blocks[step.requests[best[step]]] for each in candidates for step in each.steps]
         session = runtime.load(bundle.folder)
         return Engine(session, _machine(bundle), lambda runs: sum(seconds(runs) for seconds in chosen))
 
     def _choice(self, candidate: Candidate, best: Mapping[StepChoices, int]) -> Choice:
-        variants = self.variants[candidate.layer]
-        variant = next(each for each in variants if each.key == candidate.key)
-        return Choice(variant, tuple(step.tiles[best[step]] for step in candidate.steps))
+        variant = self.known.variant(candidate.layer, candidate.key)
+        return Choice(self.known.fitted(variant), tuple(step.tiles[best[step]] for step in candidate.steps))
 
     def _bundle(self, assembled: Assembled, folder: Path) -> Bundle:
         """Its manifest says nothing of layers and costs: nobody asks this one."""
-        network, target = self.network, self.plan.target
+        network, target = self.known.network, self.plan.target
         costs = Costs(latency_s=0.0, peak_bytes=0, storage_bytes=0, loss_pp=0.0)
         return write_bundle(
             folder,
@@ -88,8 +85,8 @@ def engines(network: Network, samples: Samples, folder: Path) -> dict[str, Engin
 
     Raises NetworkError where this machine is no target.
     """
-    variants = network_variants(network, samples, methods=["int8"])
-    plan = plan_class("host", Target.host(), network, variants)
+    known = catalogue(network, samples, ["int8"])
+    plan = plan_class("host", Target.host(), known)
     kernels = {
         request: plan.kernels[request]
         for name in APPROXIMATIONS
@@ -98,7 +95,7 @@ def engines(network: Network, samples: Samples, folder: Path) -> dict[str, Engin
         for request in step.requests
     }
     blocks = kernel_blocks(kernels, plan.target, folder / "kernels.so")
-    workshop = _Workshop(network, variants, plan, blocks)
+    workshop = _Workshop(known, plan, blocks)
     return {name: workshop.engine(name, folder / name) for name in APPROXIMATIONS}
 
 

@@ -45,8 +45,8 @@ def configuration_of(
             LayerChoice(
                 layer=candidate.layer,
                 approximation=candidate.approximation,
-                input_dtype=candidate.input_dtype,
-                output_dtype=candidate.output_dtype,
+                reads=str(candidate.reads),
+                writes=str(candidate.writes),
                 tiles=tiles,
                 latency_s=candidate_latency_s(candidate, knowledge.latency_s),
                 parameter_bytes=candidate.parameter_bytes,

@@ -60,7 +60,7 @@ class IntegerProgram:
         self._parameters = len(self._kept)
         self._spare = self._parameters + 1
         self._unit = {each: self._dearest(each) for each in OBJECTIVES}
-        self._structure = [*self._one_each(), *self._types_agree(), *self._cuts(), self._parameter_sum()]
+        self._structure = [*self._one_each(), *self._forms_agree(), *self._cuts(), self._parameter_sum()]
 
     def minimise(self, objective: Objective, limits: Limits) -> Solution | None:
         """The best configuration within the limits; ``None`` if there is none."""
@@ -155,13 +155,13 @@ class IntegerProgram:
         for layer in range(len(self._problem.layers)):
             yield self._in_layer(layer).astype(float), 1.0, 1.0
 
-    def _types_agree(self) -> Iterator[Row]:
-        made = np.array([each.output_dtype for each in self._options])
-        read = np.array([each.input_dtype for each in self._options])
+    def _forms_agree(self) -> Iterator[Row]:
+        made = np.array([each.writes for each in self._options])
+        read = np.array([each.reads for each in self._options])
         for producer, consumer in self._problem.edges:
-            for dtype in np.union1d(made[self._layer == producer], read[self._layer == consumer]):
-                gives = (self._layer == producer) & (made == dtype)
-                takes = (self._layer == consumer) & (read == dtype)
+            for form in np.union1d(made[self._layer == producer], read[self._layer == consumer]):
+                gives = (self._layer == producer) & (made == form)
+                takes = (self._layer == consumer) & (read == form)
                 yield self._row(gives.astype(float) - takes), 0.0, 0.0
 
     def _cuts(self) -> Iterator[Row]:
@@ -193,14 +193,14 @@ class IntegerProgram:
 
 
 def undominated(options: Sequence[Option], cut: frozenset[str]) -> NDArray[np.intp]:
-    """Indices of the options for which no other one with the same types costs no more in anything.
+    """Indices of the options for which no other one with the same forms costs no more in anything.
 
     An option that a cut names dominates nothing: the cut may be why the dearer one is needed.
     """
     costs = np.array([each.costs for each in options])
-    types = np.array([f"{each.input_dtype}>{each.output_dtype}" for each in options])
+    forms = np.array([f"{each.reads}>{each.writes}" for each in options])
     free = np.array([each.variant not in cut for each in options])
-    no_dearer = (costs[:, None] <= costs[None]).all(axis=2) & (types[:, None] == types[None]) & free[:, None]
+    no_dearer = (costs[:, None] <= costs[None]).all(axis=2) & (forms[:, None] == forms[None]) & free[:, None]
     # Of equals the first stays.
     dominates = no_dearer & ~np.tril(no_dearer & no_dearer.T)
     return np.flatnonzero(~dominates.any(axis=0))

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from cluster.planning import ClassPlan, plan_class
 from cluster.settings import DeviceSettings, RunFile
-from network.approximations import Context, contexts, variants
+from network.approximations import Catalogue, catalogue
 from network.layers import Network
 from network.onnx_import import load
-from network.quantization import QParams
 from network.samples import Samples, load_samples
 from network.target import Target
-from network.variants import Variant
 from tracker.device import Description
 
 
@@ -30,22 +28,21 @@ class Inputs:
 class Material:
     """The network with its samples and all its variants: the same for every device class."""
 
-    network: Network
+    known: Catalogue
     calibration: Samples
     evaluation: Samples
-    contexts: Mapping[str, Context]
-    """Layer to the calibration data that its variants were fitted to."""
-    variants: Mapping[str, tuple[Variant, ...]]
-    """Layer to everything that applies to it."""
-    qparams: Mapping[str, QParams]
-    """Layer to what the integers of its output mean."""
+
+    @property
+    def network(self) -> Network:
+        """The network itself."""
+        return self.known.network
 
     @property
     def approximations(self) -> dict[str, tuple[str, ...]]:
         """Layer to the names of its approximations, each once."""
         return {
             layer: tuple(dict.fromkeys(each.approximation for each in several))
-            for layer, several in self.variants.items()
+            for layer, several in self.known.variants.items()
         }
 
 
@@ -61,18 +58,11 @@ def load_inputs(run: RunFile) -> Inputs:
 
 def load_material(run: RunFile, inputs: Inputs) -> Material:
     """Fit every approximation; takes seconds to a minute."""
-    network, calibration = inputs.network, inputs.calibration
-    known = contexts(network, calibration.take(run.accuracy.fit_samples))
+    fitted_to = inputs.calibration.take(run.accuracy.fit_samples)
     return Material(
-        network,
-        calibration.take(run.accuracy.samples),
+        catalogue(inputs.network, fitted_to, run.approximations, run.degrees),
+        inputs.calibration.take(run.accuracy.samples),
         inputs.evaluation,
-        known,
-        {
-            layer.name: variants(layer, known[layer.name], run.approximations, run.degrees)
-            for layer in network.layers
-        },
-        {name: context.output_qparams for name, context in known.items()},
     )
 
 
@@ -85,7 +75,4 @@ def target_of(settings: DeviceSettings, description: Description) -> Target:
 
 def plan(material: Material, targets: Mapping[str, Target]) -> dict[str, ClassPlan]:
     """The table of every class."""
-    return {
-        name: plan_class(name, target, material.network, material.variants)
-        for name, target in targets.items()
-    }
+    return {name: plan_class(name, target, material.known) for name, target in targets.items()}

@@ -139,8 +139,8 @@ def _options(
             live_bytes=each.live_bytes,
             storage_bytes=each.parameter_bytes,
             divergence=knowledge.divergence[each.layer, each.approximation],
-            input_dtype=each.input_dtype,
-            output_dtype=each.output_dtype,
+            reads=str(each.reads),
+            writes=str(each.writes),
         )
         for each, seconds in costs
         if isfinite(seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -11,9 +11,9 @@ from cluster.table import Candidate, StepChoices, Table
 from cost_model.features import Sample
 from cost_model.held_out import select_held_out
 from cost_model.memory import LayerMemory
+from network.approximations import Catalogue
 from network.build import request_key
 from network.isa import Isa
-from network.layers import Network
 from network.target import Target
 from network.variants import Kernel, Variant
 
@@ -31,14 +31,13 @@ class ClassPlan:
     """What every request of the table compiles."""
 
 
-def plan_class(
-    device_class: str, target: Target, network: Network, variants: Mapping[str, Sequence[Variant]]
-) -> ClassPlan:
+def plan_class(device_class: str, target: Target, known: Catalogue) -> ClassPlan:
     """The table of a class: every variant that applies, packed for its instruction set."""
+    network = known.network
     order = {layer.name: index for index, layer in enumerate(network.layers)}
     kernels: dict[str, KernelRequest] = {}
     layers = tuple(
-        tuple(_candidate(variant, target.isa, kernels) for variant in variants[layer.name])
+        tuple(_candidate(variant, target.isa, kernels) for variant in known.variants[layer.name])
         for layer in network.layers
     )
     table = Table(
@@ -71,7 +70,7 @@ def first_requests(table: Table, predicted_share: float) -> tuple[str, ...]:
         step.requests[0]
         for candidates in table.layers
         for candidate in candidates
-        if candidate.input_dtype == candidate.output_dtype
+        if candidate.reads.dtype == candidate.writes.dtype and not candidate.writes.channels
         for step in candidate.steps
         if step.requests[0] not in whole
     )
@@ -81,18 +80,18 @@ def first_requests(table: Table, predicted_share: float) -> tuple[str, ...]:
 
 def _candidate(variant: Variant, isa: Isa, kernels: dict[str, KernelRequest]) -> Candidate:
     steps = []
-    memory = LayerMemory.of([step.kernel.work(isa) for step in variant.steps])
-    for step in variant.steps:
-        tiles = step.kernel.tiles(isa)[:TILES_TO_CHOOSE_FROM]
-        keys = tuple(request_key(step.kernel, tile) for tile in tiles)
-        kernels.update(zip(keys, ((step.kernel, tile) for tile in tiles), strict=True))
-        steps.append(StepChoices(step.kernel.key, tiles, keys))
+    memory = LayerMemory.of([kernel.work(isa) for kernel in variant.kernels])
+    for kernel in variant.kernels:
+        tiles = kernel.tiles(isa)[:TILES_TO_CHOOSE_FROM]
+        keys = tuple(request_key(kernel, tile) for tile in tiles)
+        kernels.update(zip(keys, ((kernel, tile) for tile in tiles), strict=True))
+        steps.append(StepChoices(kernel.key, tiles, keys))
     return Candidate(
         layer=variant.layer,
         key=variant.key,
         approximation=variant.approximation,
-        input_dtype=variant.input_dtype,
-        output_dtype=variant.output_dtype,
+        reads=variant.reads,
+        writes=variant.writes,
         steps=tuple(steps),
         parameter_bytes=memory.parameter_bytes,
         live_bytes=memory.live_bytes,

@@ -37,8 +37,9 @@ class Option:
     """Alive at once while the layer runs: input, output, workspace, and what lies between its kernels."""
     storage_bytes: int
     divergence: float
-    input_dtype: str
-    output_dtype: str
+    reads: str
+    """Form of the tensor, which its producer writes."""
+    writes: str
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -52,7 +53,7 @@ class Problem:
 
     layers: tuple[tuple[Option, ...], ...]
     edges: tuple[tuple[int, int], ...]
-    """Producer and consumer layer: the output type of the one is the input type of the other."""
+    """Producer and consumer layer: the one writes what the other reads."""
     latency_offset_s: float = 0.0
     memory_offset_bytes: int = 0
     storage_offset_bytes: int = 0
@@ -129,7 +130,7 @@ class Infeasible:
     nearest: Mapping[str, float | None]
     """For each bound, by quantity, the nearest feasible value with the others kept; ``None``: no value is."""
     best_effort: Solution | None
-    """Its largest relative violation is the least; ``None``: types and cuts leave no configuration."""
+    """Its largest relative violation is the least; ``None``: forms and cuts leave no configuration."""
 
 
 def totals_of(problem: Problem, choice: Sequence[int]) -> Totals:

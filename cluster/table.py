@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cost_model.features import Sample
-from network.layers import DType
+from network.variants import Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Candidate:
     layer: str
     key: str
     approximation: str
-    input_dtype: DType
-    output_dtype: DType
+    reads: Form
+    writes: Form
     steps: tuple[StepChoices, ...]
     parameter_bytes: int
     """Packed for this class."""
@@ -48,7 +48,7 @@ class Table:
     target: str
     layers: tuple[tuple[Candidate, ...], ...]
     edges: tuple[tuple[int, int], ...]
-    """Producer and consumer layer, by index: they agree on the element type between them."""
+    """Producer and consumer layer, by index: they agree on the form of the tensor between them."""
     samples: Mapping[str, Sample]
     """The cost model's features of every request."""
     input_bytes: int
@@ -63,30 +63,15 @@ class Table:
         return next(each for each in self.layers[layer] if each.key == key)
 
     def uniform(self, approximation: str) -> tuple[Candidate, ...]:
-        """One approximation in every layer that has it, ``exact`` elsewhere, with fitting element types."""
-        chosen: list[Candidate] = []
-        for index, candidates in enumerate(self.layers):
-            names = {each.approximation for each in candidates}
-            name = approximation if approximation in names else "exact"
-            dtype = "uint8" if self._consumers_read_integers(index, approximation) else "float32"
-            chosen.append(
-                next(
-                    each
-                    for each in candidates
-                    if each.approximation == name
-                    and (each.output_dtype == dtype or index + 1 == len(self.layers))
-                )
-            )
-        return tuple(chosen)
+        """One approximation in every layer that has it, ``exact`` elsewhere; neighbours agree."""
+        chosen: dict[int, Candidate] = {}
+        for index in reversed(range(len(self.layers))):
+            wanted = {chosen[consumer].reads for producer, consumer in self.edges if producer == index}
+            fitting = [each for each in self.layers[index] if not wanted or each.writes in wanted]
+            named = [each for each in fitting if each.approximation == approximation]
+            chosen[index] = next(iter(named or [each for each in fitting if each.approximation == "exact"]))
+        return tuple(chosen[index] for index in range(len(self.layers)))
 
     def uniform_variants(self, approximation: str) -> tuple[str, ...]:
         """The same as variant keys."""
         return tuple(each.key for each in self.uniform(approximation))
-
-    def _consumers_read_integers(self, index: int, approximation: str) -> bool:
-        consumers = [consumer for producer, consumer in self.edges if producer == index]
-        return any(
-            each.approximation == approximation and each.input_dtype == "uint8"
-            for consumer in consumers
-            for each in self.layers[consumer]
-        )

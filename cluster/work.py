@@ -43,10 +43,7 @@ class Work:
         self._exact_logits: Any = None
         self._host_cores = tuple(host_cores)
         self._network = ray.put(material.network)
-        self._bench = ray.put(
-            Bench(material.network, material.variants, material.qparams, material.calibration)
-        )
-        self._contexts = ray.put(material.contexts)
+        self._bench = ray.put(Bench(material.known, material.calibration))
         self._inputs = ray.put(np.ascontiguousarray(material.evaluation.x, np.float32))
         self._classes = material.network.output_size
         self._refitted: dict[tuple[str, ...], Any] = {}
@@ -108,11 +105,9 @@ class Work:
         return tuple(sorted(set(self._plans[device_class].target.isa.requires) - set(description.features)))
 
     def _fitted(self, variants: tuple[str, ...]) -> Any:
-        """Layer to ``Variant``: a whole configuration fitted in context, once for all classes."""
+        """Layer to ``Fitted``: a whole configuration fitted in context, once for all classes."""
         if variants not in self._refitted:
-            self._refitted[variants] = refit_jointly.remote(
-                self._bench, self._contexts, variants, self._host_cores
-            )
+            self._refitted[variants] = refit_jointly.remote(self._bench, variants, self._host_cores)
         return self._refitted[variants]
 
     def _assemble(self, selection: Selection, target: Target) -> Any:

@@ -16,16 +16,16 @@ from network.layers import Layer, Network
 from network.link import linker
 from network.lowering import pipeline, unchecked
 from network.target import Target
-from network.variants import Kernel, Step, TensorSpec, Variant
+from network.variants import Fitted, Form, Kernel, Step, TensorSpec
 
 Parameters = tuple[tuple[str, NDArray[Any]], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """A layer's variant and the tile of each of its steps."""
+    """A layer's variant with its parameters, and the tile of each of its kernels."""
 
-    variant: Variant
+    fitted: Fitted
     tiles: tuple[Tile, ...]
 
 
@@ -88,33 +88,31 @@ def assemble(network: Network, choices: Mapping[str, Choice], target: Target, pa
 
 
 def check_choices(network: Network, choices: Mapping[str, Choice]) -> None:
-    """Raise NetworkError unless every layer has a choice and neighbours agree on element types."""
+    """Raise NetworkError unless every layer has a choice and neighbours agree on the tensors between them."""
     for layer in network.layers:
         if layer.name not in choices:
             raise NetworkError(f"layer {layer.name} of network {network.name} has no choice; add one")
         _check_tiles(layer.name, choices[layer.name])
     for source, layer_name in network.edges:
-        written, read = choices[source].variant, choices[layer_name].variant
-        if written.output_dtype != read.input_dtype:
+        written, read = (choices[each].fitted.variant for each in (source, layer_name))
+        if written.writes != read.reads:
             raise NetworkError(
-                f"layer {source} ({written.key}) writes {written.output_dtype} and layer {layer_name} "
-                f"({read.key}) reads {read.input_dtype}; choose variants that agree"
+                f"layer {source} ({written.key}) writes {written.writes} and layer {layer_name} "
+                f"({read.key}) reads {read.reads}; choose variants that agree"
             )
     last = network.layers[-1].name
-    if choices[last].variant.output_dtype != "float32":
-        raise NetworkError(
-            f"layer {last} is the output and writes uint8; choose a variant that writes float32"
-        )
+    if choices[last].fitted.variant.writes != Form("float32"):
+        raise NetworkError(f"layer {last} is the output; choose a variant that writes all of it in float32")
 
 
 def _check_tiles(layer: str, choice: Choice) -> None:
-    steps, tiles = len(choice.variant.steps), len(choice.tiles)
+    steps, tiles = len(choice.fitted.steps), len(choice.tiles)
     if steps != tiles:
         raise NetworkError(f"layer {layer} has {steps} steps and {tiles} tiles; give one tile a step")
 
 
 def _calls(layer: Layer, choice: Choice, isa: Isa) -> tuple[_Call, ...]:
-    steps = zip(choice.variant.steps, choice.tiles, strict=True)
+    steps = zip(choice.fitted.steps, choice.tiles, strict=True)
     return tuple(
         _Call(step.kernel, tile, _packed(f"{layer.name}.{position}", step, isa), isa)
         for position, (step, tile) in enumerate(steps)

@@ -20,7 +20,7 @@ from network.errors import NetworkError
 from network.isa import Isa
 from network.layers import Network
 from network.target import Target
-from network.variants import Kernel, Step, Variant
+from network.variants import Fitted, Kernel, Step
 
 Request = tuple[Kernel, Tile]
 
@@ -62,26 +62,26 @@ class Executor:
         values: dict[str, Any] = {}
         for layer in network.layers:
             value = values[layer.inputs[0]] if layer.inputs else program.source
-            steps = choices[layer.name].variant.steps
+            steps = choices[layer.name].fitted.steps
             values[layer.name] = self._add(program, value, steps, chosen[layer.name])
         outputs = program.run(inputs, values[network.layers[-1].name])
         return outputs.reshape(len(inputs), network.output_size)
 
-    def run_variant(self, variant: Variant, inputs: NDArray[Any]) -> NDArray[Any]:
+    def run_variant(self, fitted: Fitted, inputs: NDArray[Any]) -> NDArray[Any]:
         """Outputs (n, height, width * channels) of a layer's inputs, each of the first kernel's input shape.
 
         Uses each kernel's first tile: tiles change the time, never the result. Raises NetworkError when the
         inputs do not fit the variant.
         """
-        if not variant.steps:
+        if not fitted.steps:
             return inputs
-        isa = self.target.isa
-        source = variant.steps[0].kernel.arguments(isa)[0]
+        variant, isa = fitted.variant, self.target.isa
+        source = variant.kernels[0].arguments(isa)[0]
         _check_samples(f"variant {variant.key} of layer {variant.layer}", inputs, source.shape, source.dtype)
-        requests = _requests(Choice(variant, tuple(step.kernel.tiles(isa)[0] for step in variant.steps)))
+        requests = _requests(first_tiles(fitted, isa))
         self.compile(requests)
         program = _Program(source.shape, source.dtype)
-        return program.run(inputs, self._add(program, program.source, variant.steps, requests))
+        return program.run(inputs, self._add(program, program.source, fitted.steps, requests))
 
     def _add(self, program: _Program, value: Any, steps: Sequence[Step], requests: Sequence[Request]) -> Any:
         """Continue the program from tensor ``value``; gives the tensor that the last step writes."""
@@ -90,8 +90,13 @@ class Executor:
         return value
 
 
+def first_tiles(fitted: Fitted, isa: Isa) -> Choice:
+    """With each kernel's most promising tile: tiles change the time, never the result."""
+    return Choice(fitted, tuple(kernel.tiles(isa)[0] for kernel in fitted.variant.kernels))
+
+
 def _requests(choice: Choice) -> list[Request]:
-    return [(step.kernel, tile) for step, tile in zip(choice.variant.steps, choice.tiles, strict=True)]
+    return [(step.kernel, tile) for step, tile in zip(choice.fitted.steps, choice.tiles, strict=True)]
 
 
 def _check_samples(owner: str, inputs: NDArray[Any], shape: tuple[int, ...], dtype: str) -> None:

@@ -18,88 +18,101 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from network.approximations import Context, fitted_anew
+from network.approximations import Catalogue, Context, parse
+from network.approximations.registry import methods
 from network.approximations.rows import behind_relu, regress, ridge_inverse, sample_windows
-from network.approximations.stages import weights
+from network.approximations.stages import Convolve, Stages
 from network.execute import Executor
-from network.layers import Layer, Network
-from network.variants import Variant
+from network.layers import Layer
+from network.variants import Fitted, Variant
 
-EXACT = "exact f32>f32"
 PROPAGATED_BYTES = 512 << 20
 """Of the largest tensor, over all samples that are sent through the configuration."""
 
 
-def refit(
-    network: Network, known: Mapping[str, Context], chosen: Mapping[str, Variant], executor: Executor
-) -> dict[str, Variant]:
-    """The chosen variants, by layer, fitted to each other; ``known`` are the contexts that they came from.
+def refit(known: Catalogue, chosen: Mapping[str, Variant], executor: Executor) -> dict[str, Fitted]:
+    """The chosen variants, by layer, fitted to each other.
 
-    Layers with nothing approximated ahead of them stay as they are. The same choice gives the same result.
+    Layers with nothing approximated ahead of them are as the catalogue has them. The same choice gives the
+    same result.
     """
-    if all(variant.key == EXACT for variant in chosen.values()):
-        return dict(chosen)
+    if all(_is_exact(variant) for variant in chosen.values()):
+        return {name: known.fitted(variant) for name, variant in chosen.items()}
     executor.compile(
-        (step.kernel, step.kernel.tiles(executor.target.isa)[0])
+        (kernel, kernel.tiles(executor.target.isa)[0])
         for variant in chosen.values()
-        for step in variant.steps
+        for kernel in variant.kernels
     )
-    found: dict[str, Variant] = {}
+    found: dict[str, Fitted] = {}
     values: dict[str, NDArray[Any]] = {}
     changed: set[str] = set()
-    for layer in network.layers:
+    for layer in known.network.layers:
         variant = chosen[layer.name]
-        given = values[layer.inputs[0]] if layer.inputs else _images(network, known)
-        if changed & set(layer.inputs):
+        given = values[layer.inputs[0]] if layer.inputs else _images(known)
+        if changed & set(layer.inputs) and layer.has_weights:
+            found[layer.name] = _in_place(known, variant, given)
+        else:
+            found[layer.name] = known.fitted(variant)
+        if changed & set(layer.inputs) or not _is_exact(variant):
             changed.add(layer.name)
-            if layer.has_weights:
-                context = _in_place(known[layer.name], variant, given)
-                variant = fitted_anew(variant, _solved(layer, context), context)
-        elif variant.key != EXACT:
-            changed.add(layer.name)
-        found[layer.name] = variant
-        values[layer.name] = _run(executor, layer, variant, given)
+        values[layer.name] = _run(executor, layer, found[layer.name], given)
     return found
 
 
-def _images(network: Network, known: Mapping[str, Context]) -> NDArray[np.float32]:
+def _is_exact(variant: Variant) -> bool:
+    """Whether what it writes is what the exact network has there, if not all of it."""
+    return variant.approximation == "exact" and variant.writes.dtype == "float32"
+
+
+def _images(known: Catalogue) -> NDArray[np.float32]:
     """Calibration samples ``(n, channels, height, width)``, as many as fit through the network at once."""
-    largest = max(4 * prod(layer.output_shape) for layer in network.layers)
-    images = known[network.layers[0].name].inputs[: max(1, PROPAGATED_BYTES // largest)]
+    layers = known.network.layers
+    largest = max(4 * prod(layer.output_shape) for layer in layers)
+    images = known.contexts[layers[0].name].inputs[: max(1, PROPAGATED_BYTES // largest)]
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def _in_place(exact: Context, variant: Variant, given: NDArray[Any]) -> Context:
-    """The context with the inputs that the layer is given; what it should answer stays."""
+def _in_place(known: Catalogue, variant: Variant, given: NDArray[Any]) -> Fitted:
+    """A variant of a layer with weights, fitted to the inputs that it is given."""
+    context = _given(known.context(variant), variant, given)
+    stages = known.stages_of(variant)
+    method = methods().get(parse(variant.approximation).method or "")
+    whole = known.whole_of(variant)
+    base = _solved(method.base(stages, whole) if method else whole, context)
+    fitted: Stages = method.refit(stages, base, context) if method else (base,)
+    return known.fitted(variant, fitted, context)
+
+
+def _given(exact: Context, variant: Variant, given: NDArray[Any]) -> Context:
+    """The context with other inputs; what the layer should answer stays."""
     count = min(len(exact.outputs), len(given))
     inputs = given[:count]
-    if variant.input_dtype == "uint8":
+    if variant.reads.dtype == "uint8":
         inputs = exact.input_qparams.dequantize(inputs)
     return replace(exact, inputs=inputs, outputs=exact.outputs[:count])
 
 
-def _solved(layer: Layer, context: Context) -> Layer:
-    """The layer with the weights that come closest to the outputs from the inputs of this context."""
-    weight, bias = weights(layer)
-    x, targets = sample_windows(layer, context)
+def _solved(base: Convolve, context: Context) -> Convolve:
+    """The convolution with the weights that come closest to the outputs from the inputs of this context."""
+    x, targets = sample_windows(base, context)
     x_mean = x.mean(axis=0)
     x = x - x_mean
-    before = weight.reshape(len(weight), -1).T.astype(np.float64)
-    mean = (x_mean @ before + bias).astype(np.float32)
+    before = base.weight.reshape(len(base.weight), -1).T.astype(np.float64)
+    mean = (x_mean @ before + base.bias).astype(np.float32)
     predicted = x @ before.astype(np.float32) + mean
-    missing = behind_relu(targets, predicted, layer.relu) - predicted
+    missing = behind_relu(targets, predicted, base.relu) - predicted
     inverse = ridge_inverse(x, missing - missing.mean(axis=0))
-    after, mean = regress(x, targets, inverse, (before, mean), layer.relu)
+    after, mean = regress(x, targets, inverse, (before, mean), base.relu)
     return replace(
-        layer,
-        weight=np.ascontiguousarray(after.T.reshape(weight.shape), np.float32),
+        base,
+        weight=np.ascontiguousarray(after.T.reshape(base.weight.shape), np.float32),
         bias=(mean - x_mean @ after).astype(np.float32),
     )
 
 
-def _run(executor: Executor, layer: Layer, variant: Variant, given: NDArray[Any]) -> NDArray[Any]:
-    """A layer's outputs ``(n, h, w, c)`` in the element type that its variant writes."""
-    if variant.steps:
-        shape = variant.steps[0].kernel.arguments(executor.target.isa)[0].shape
-        given = executor.run_variant(variant, given.reshape(len(given), *shape))
-    return given.reshape(len(given), *layer.output_shape)
+def _run(executor: Executor, layer: Layer, fitted: Fitted, given: NDArray[Any]) -> NDArray[Any]:
+    """A layer's outputs ``(n, h, w, c)`` in the form that its variant writes."""
+    if fitted.steps:
+        shape = fitted.steps[0].kernel.arguments(executor.target.isa)[0].shape
+        given = executor.run_variant(fitted, given.reshape(len(given), *shape))
+    return given.reshape(len(given), *layer.output_shape[:2], -1)

@@ -93,6 +93,40 @@ class Kernel(ABC):
         """The scheduled ``tvm.tirx.PrimFunc``; only here is tvm imported."""
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a tensor between two layers is stored: what its producer writes, its consumer reads."""
+
+    dtype: DType
+    channels: int = 0
+    """How many of its channels there are; 0 is all. Which ones, its consumer has chosen."""
+
+    def __str__(self) -> str:
+        return SHORT[self.dtype] + (f"/{self.channels}" if self.channels else "")
+
+
+SHORT: Mapping[DType, str] = {"float32": "f32", "uint8": "u8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A layer under an approximation, reading and writing tensors of given forms.
+
+    No kernels means that the output is the input, reinterpreted (a layout change that moves no byte).
+    """
+
+    layer: str
+    approximation: str
+    reads: Form
+    writes: Form
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def key(self) -> str:
+        """``approximation reads>writes``, unique within its layer: ``int8+channels(1/2) u8/16>u8``."""
+        return f"{self.approximation} {self.reads}>{self.writes}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """One kernel of a variant with its (not yet packed) parameters by name."""
@@ -102,20 +136,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Variant:
-    """A layer under an approximation, reading and writing given element types.
+class Fitted:
+    """A variant with the parameters of its kernels."""
 
-    No steps means that the output is the input, reinterpreted (a layout change that moves no byte).
-    """
-
-    layer: str
-    approximation: str
-    input_dtype: DType
-    output_dtype: DType
+    variant: Variant
     steps: tuple[Step, ...]
-
-    @property
-    def key(self) -> str:
-        """``approximation input>output``, unique within its layer."""
-        short = {"float32": "f32", "uint8": "u8"}
-        return f"{self.approximation} {short[self.input_dtype]}>{short[self.output_dtype]}"

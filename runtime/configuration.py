@@ -25,7 +25,6 @@ __all__ = [
 
 Tile = tuple[int, ...]
 Verdict = Literal["holds", "violated", "best effort"]
-SHORT_DTYPE: Mapping[str, str] = {"float32": "f32", "uint8": "u8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,9 @@ class LayerChoice:
 
     layer: str
     approximation: str
-    input_dtype: str
-    output_dtype: str
+    reads: str
+    """Form of the tensor: ``f32``, or ``u8/16`` where it has 16 channels that somebody chose."""
+    writes: str
     tiles: tuple[Tile, ...]
     """One for each kernel of the variant, in call order."""
     latency_s: float
@@ -49,8 +49,7 @@ class LayerChoice:
     @property
     def variant(self) -> str:
         """``approximation f32>u8``, unique within the layer."""
-        dtypes = (SHORT_DTYPE.get(each, each) for each in (self.input_dtype, self.output_dtype))
-        return f"{self.approximation} {'>'.join(dtypes)}"
+        return f"{self.approximation} {self.reads}>{self.writes}"
 
 
 @dataclass(frozen=True, slots=True)

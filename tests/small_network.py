@@ -1,17 +1,15 @@
 """A network that is made and compiled in a moment, with everything that a run derives from it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from network.approximations import contexts, variants
+from network.approximations import Catalogue, catalogue
 from network.layers import Network
 from network.onnx_import import load
-from network.quantization import QParams
 from network.samples import Samples
-from network.variants import Variant
+from network.variants import Fitted
 from tests.network.onnx_files import chain, save
 
 METHODS = ("int8", "channels")
@@ -24,11 +22,14 @@ class Small:
     path: Path
     network: Network
     samples: Samples
-    variants: Mapping[str, tuple[Variant, ...]]
-    qparams: Mapping[str, QParams]
+    known: Catalogue
 
-    def variant(self, layer: str, key: str) -> Variant:
-        return next(each for each in self.variants[layer] if each.key == key)
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self.network.layers)
+
+    def fitted(self, layer: str, key: str) -> Fitted:
+        return self.known.fitted(self.known.variant(layer, key))
 
 
 def make(path: Path) -> Small:
@@ -37,14 +38,7 @@ def make(path: Path) -> Small:
     random = np.random.default_rng(3)
     x = random.normal(size=(40, 3, 8, 8)).astype(np.float32)
     samples = Samples(x, np.arange(40) % 4)
-    known = contexts(network, samples)
-    return Small(
-        path,
-        network,
-        samples,
-        {each.name: tuple(variants(each, known[each.name], METHODS)) for each in network.layers},
-        {name: context.output_qparams for name, context in known.items()},
-    )
+    return Small(path, network, samples, catalogue(network, samples, METHODS))
 
 
 def _write(path: Path) -> Path:

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from network.approximations import Context
-from network.assemble import Choice
-from network.execute import Executor
+from network.approximations import Catalogue
+from network.execute import Executor, first_tiles
 from network.layers import Network
-from network.quantization import QParams
 from network.refit import refit
 from network.samples import Samples
-from network.variants import Variant
+from network.variants import Fitted, Form, Variant
 from workers.build import keep_to
 
 Logits = NDArray[np.float32]
@@ -48,22 +46,15 @@ class LayerEffects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bench:
-    """A network, all its variants, and samples to try them on."""
+    """A network with everything that it can become, and samples to try it on."""
 
-    network: Network
-    variants: Mapping[str, Sequence[Variant]]
-    qparams: Mapping[str, QParams]
-    """Layer to what the integers of its output mean."""
+    known: Catalogue
     samples: Samples
 
-    def variant(self, layer: str, key: str) -> Variant:
-        """The layer's variant of that key."""
-        return next(each for each in self.variants[layer] if each.key == key)
-
-    def alone(self, layer: str, approximation: str) -> Variant:
-        """The approximation as it can stand among exact layers: it writes float32 if it can."""
-        matching = [each for each in self.variants[layer] if each.approximation == approximation]
-        return min(matching, key=lambda each: each.output_dtype != "float32")
+    @property
+    def network(self) -> Network:
+        """The network itself."""
+        return self.known.network
 
 
 def evaluate_layer(
@@ -77,7 +68,7 @@ def evaluate_layer(
     exact = _flat(_exact_layers(bench, names[position:], before))
     effects = {
         name: effect(
-            _flat(_with_one_changed(bench, bench.alone(layer, name), before)), exact, bench.samples.y
+            _flat(_with_one_changed(bench, bench.known.alone(layer, name), before)), exact, bench.samples.y
         )
         for name in approximations
         if name != EXACT
@@ -85,22 +76,21 @@ def evaluate_layer(
     return LayerEffects(effect(exact, exact, bench.samples.y), effects)
 
 
-def refit_configuration(
-    bench: Bench, known: Mapping[str, Context], keys: Sequence[str], cores: Sequence[int]
-) -> dict[str, Variant]:
+def refit_configuration(bench: Bench, keys: Sequence[str], cores: Sequence[int]) -> dict[str, Fitted]:
     """A whole configuration, a variant's key for each layer, with its layers fitted to each other."""
     keep_to(cores)
     chosen = {
-        layer.name: bench.variant(layer.name, key)
+        layer.name: bench.known.variant(layer.name, key)
         for layer, key in zip(bench.network.layers, keys, strict=True)
     }
-    return refit(bench.network, known, chosen, _executor())
+    return refit(bench.known, chosen, _executor())
 
 
-def evaluate_configuration(bench: Bench, chosen: Mapping[str, Variant], cores: Sequence[int]) -> Effect:
+def evaluate_configuration(bench: Bench, fitted: Mapping[str, Fitted], cores: Sequence[int]) -> Effect:
     """Try a whole configuration, a variant for each layer."""
     keep_to(cores)
-    choices = {layer: _choice(variant) for layer, variant in chosen.items()}
+    isa = _executor().target.isa
+    choices = {layer: first_tiles(each, isa) for layer, each in fitted.items()}
     logits = _executor().run(bench.network, choices, bench.samples.x)
     return effect(logits, _flat(_exact_layers(bench, list(choices), bench.samples.x)), bench.samples.y)
 
@@ -136,11 +126,13 @@ def _executor() -> Executor:
 
 def _exact_layers(bench: Bench, layers: Sequence[str], inputs: NDArray[Any]) -> NDArray[Any]:
     """Run layers exactly, one kernel after another for each sample."""
-    steps = tuple(step for name in layers for step in bench.alone(name, EXACT).steps)
+    fitted = [bench.known.fitted(bench.known.alone(name, EXACT)) for name in layers]
+    steps = tuple(step for each in fitted for step in each.steps)
     if not steps:
         return inputs
     shape = steps[0].kernel.arguments(_executor().target.isa)[0].shape
-    chain = Variant("..".join(layers), EXACT, "float32", "float32", steps)
+    form, kernels = Form("float32"), tuple(step.kernel for step in steps)
+    chain = Fitted(Variant("..".join(layers), EXACT, form, form, kernels), steps)
     return _executor().run_variant(chain, inputs.reshape(len(inputs), *shape))
 
 
@@ -151,21 +143,20 @@ def _with_one_changed(bench: Bench, variant: Variant, inputs: NDArray[np.float32
 
 
 def _layer_alone(bench: Bench, variant: Variant, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A layer's float32 outputs; integers are made before it and undone behind it where it wants them."""
-    layer = bench.network[variant.layer]
-    integer = variant.input_dtype == "uint8"
-    given = bench.qparams[layer.inputs[0]].quantize(inputs) if integer else inputs
-    if variant.steps:
-        shape = variant.steps[0].kernel.arguments(_executor().target.isa)[0].shape
-        given = given.reshape(len(given), *shape)
-    outputs = _executor().run_variant(variant, given)
-    return bench.qparams[layer.name].dequantize(outputs) if variant.output_dtype == "uint8" else outputs
+    """A layer's float32 outputs; what it reads is made before it, integers are undone behind it."""
+    context = bench.known.contexts[variant.layer]
+    given: NDArray[Any] = inputs
+    if (channels := bench.known.read_channels(variant)) is not None:
+        shape = bench.network[variant.layer].input_shape
+        given = inputs.reshape(len(inputs), *shape)[..., channels]
+    if variant.reads.dtype == "uint8":
+        given = context.input_qparams.quantize(given)
+    if variant.kernels:
+        shape_given = variant.kernels[0].arguments(_executor().target.isa)[0].shape
+        given = np.ascontiguousarray(given.reshape(len(given), *shape_given))
+    outputs = _executor().run_variant(bench.known.fitted(variant), given)
+    return context.output_qparams.dequantize(outputs) if variant.writes.dtype == "uint8" else outputs
 
 
 def _flat(logits: NDArray[np.float32]) -> Logits:
     return logits.reshape(len(logits), -1)
-
-
-def _choice(variant: Variant) -> Choice:
-    isa = _executor().target.isa
-    return Choice(variant, tuple(step.kernel.tiles(isa)[0] for step in variant.steps))

@@ -16,7 +16,7 @@ from network.assemble import Choice, assemble
 from network.build import Tile, build_library
 from network.layers import Network
 from network.target import Target
-from network.variants import Kernel, Variant
+from network.variants import Fitted, Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def build(
 
 def assemble_executable(
     network: Network,
-    chosen: Mapping[str, Variant],
+    fitted: Mapping[str, Fitted],
     tiles: Sequence[Sequence[Tile]],
     target: Target,
     cores: Sequence[int],
@@ -73,7 +73,7 @@ def assemble_executable(
     """Compile a whole configuration into one executable: a variant a layer, and tiles for its kernels."""
     keep_to(cores)
     choices = {
-        layer.name: Choice(chosen[layer.name], tuple(each))
+        layer.name: Choice(fitted[layer.name], tuple(each))
         for layer, each in zip(network.layers, tiles, strict=True)
     }
     with TemporaryDirectory(prefix="blinknet-assemble-") as folder:

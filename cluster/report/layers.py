@@ -7,7 +7,7 @@ from html import escape
 
 from cluster.report import formats
 from cluster.report.svg import tag
-from runtime.configuration import SHORT_DTYPE, Configuration
+from runtime.configuration import Configuration
 
 WIDTH, HEIGHT = 240, 18
 
@@ -18,7 +18,7 @@ class LayerRow:
 
     layer: str
     approximation: str
-    dtypes: str
+    forms: str
     latency_s: float
     exact_latency_s: float
     parameter_bytes: int
@@ -45,9 +45,7 @@ def layers_info(configuration: Configuration, exact: Configuration) -> LayersInf
             LayerRow(
                 layer=chosen.layer,
                 approximation=chosen.approximation,
-                dtypes=" → ".join(
-                    SHORT_DTYPE.get(each, each) for each in (chosen.input_dtype, chosen.output_dtype)
-                ),
+                forms=f"{chosen.reads} → {chosen.writes}",
                 latency_s=chosen.latency_s,
                 exact_latency_s=before.latency_s,
                 parameter_bytes=chosen.parameter_bytes,
@@ -86,7 +84,7 @@ def _row(row: LayerRow, slowest_s: float) -> str:
         "tr",
         tag("td", escape(row.layer), class_="layer")
         + tag("td", tag("span", escape(row.approximation), class_="method plain" if exact else "method"))
-        + tag("td", escape(row.dtypes), class_="types")
+        + tag("td", escape(row.forms), class_="types")
         + tag("td", _bars(row, slowest_s), class_="bars")
         + tag("td", escape(_time(row.exact_latency_s)), class_="number faint")
         + tag("td", escape(_time(row.latency_s) + ("" if row.measured else " *")), class_="number")

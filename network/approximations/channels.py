@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from network.approximations.context import Context
 from network.approximations.method import Method, kept
 from network.approximations.rows import Exact, Rows, inverse_covariance, regress, sample_rows
-from network.approximations.stages import Stages, weights, whole
-from network.layers import Layer
+from network.approximations.stages import Convolve, Stages
 
 LARGEST_WINDOW = 8192
 """Inputs of one output beyond which the statistics, which grow with their square, no longer fit in memory."""
@@ -45,33 +44,43 @@ class Channels(Method):
 
     name: ClassVar[str] = "channels"
 
-    def fit(self, layer: Layer, context: Context, degrees: Sequence[Fraction] | None) -> Mapping[str, Stages]:
+    def fit(
+        self, whole: Convolve, context: Context, degrees: Sequence[Fraction] | None
+    ) -> Mapping[str, Stages]:
         """See Method.fit."""
-        counts = kept(layer.input_shape[2], degrees)
-        if not counts or weights(layer)[0][0].size > LARGEST_WINDOW:
+        counts = kept(whole.input_shape[2], degrees)
+        if not counts or whole.weight[0].size > LARGEST_WINDOW:
             return {}
-        rows = sample_rows(layer, context)
+        rows = sample_rows(whole, context)
         sizes = {size: degree for degree, size in counts.items()}
         fitted = {
-            sizes[len(each.channels)]: _stages(layer, rows, each)
-            for each in _eliminate(layer, rows, min(sizes))
+            sizes[len(each.channels)]: _stages(whole, rows, each)
+            for each in _eliminate(whole, rows, min(sizes))
             if len(each.channels) in sizes
         }
         return {degree: fitted[degree] for degree in counts}
 
+    def refit(self, stages: Stages, base: Convolve, context: Context) -> Stages:  # noqa: ARG002
+        """See Method.refit: the base is the selection, and whoever solved it has fitted it."""
+        return (base,)
 
-def _eliminate(layer: Layer, rows: Rows, fewest: int) -> Iterator[Selection]:
+    def base(self, stages: Stages, whole: Convolve) -> Convolve:  # noqa: ARG002
+        """See Method.base: the channels that were selected."""
+        return next(each for each in stages if isinstance(each, Convolve))
+
+
+def _eliminate(whole: Convolve, rows: Rows, fewest: int) -> Iterator[Selection]:
     """Selections with one channel fewer each, from all channels but one down to ``fewest``."""
-    selection = _everything(layer, rows)
+    selection = _everything(whole, rows)
     while len(selection.channels) > fewest:
         selection = _without(selection, _least_important(selection, rows.metric))
         yield selection
 
 
-def _everything(layer: Layer, rows: Rows) -> Selection:
-    outputs, height, width, channels = weights(layer)[0].shape
+def _everything(whole: Convolve, rows: Rows) -> Selection:
+    outputs, height, width, channels = whole.weight.shape
     order = _columns(np.arange(channels), height * width, channels)
-    weight = weights(layer)[0].reshape(outputs, -1).T.astype(np.float64)
+    weight = whole.weight.reshape(outputs, -1).T.astype(np.float64)
     return Selection(np.arange(channels), inverse_covariance(rows.x)[np.ix_(order, order)], weight[order])
 
 
@@ -96,19 +105,19 @@ def _without(selection: Selection, position: int) -> Selection:
     return Selection(np.delete(selection.channels, position), inverse, weight)
 
 
-def _stages(layer: Layer, rows: Rows, selection: Selection) -> Stages:
-    outputs, height, width, channels = weights(layer)[0].shape
+def _stages(whole: Convolve, rows: Rows, selection: Selection) -> Stages:
+    outputs, height, width, channels = whole.weight.shape
     taps, count = height * width, len(selection.channels)
     columns = _columns(selection.channels, taps, channels)
     inputs = np.ascontiguousarray(rows.x[:, columns])
     targets = rows.y + rows.y_mean
-    weight, mean = regress(inputs, targets, selection.inverse, (selection.weight, rows.y_mean), layer.relu)
+    weight, mean = regress(inputs, targets, selection.inverse, (selection.weight, rows.y_mean), whole.relu)
     bias = mean - rows.x_mean[columns] @ weight
     packed = weight.T.reshape(outputs, count, height, width).transpose(0, 2, 3, 1)
     index = selection.channels.astype(np.int32)
     return (
         replace(
-            whole(layer),
+            whole,
             weight=np.ascontiguousarray(packed, dtype=np.float32),
             bias=bias.astype(np.float32),
             index=index,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from network.approximations.stages import Index
 from network.layers import Layer, Network
 from network.quantization import QParams, tensor_qparams
 from network.reference import activations
@@ -33,6 +34,18 @@ class Context:
     """Whether the layer is the network's output, which is float32."""
     sensitivity: NDArray[np.float64] | None = None
     """``(co, co)``, of layers with weights: which errors ahead of the activation matter."""
+
+    def limited(self, reads: Index | None, writes: Index | None) -> Context:
+        """The same with these input and output channels only; None is all of them."""
+        sensitivity = self.sensitivity
+        if writes is not None and sensitivity is not None:
+            sensitivity = sensitivity[np.ix_(writes, writes)]
+        return replace(
+            self,
+            inputs=self.inputs if reads is None else self.inputs[..., reads],
+            outputs=self.outputs if writes is None else self.outputs[..., writes],
+            sensitivity=sensitivity,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations.context import Context
-from network.approximations.lowering import conv2d, interpolate, last_convolve, plain_kernel
-from network.approximations.method import Lowered, NumberFormat
-from network.approximations.stages import Convolve, Stages
+from network.approximations.lowering import interpolation, plain_kernel, selecting
+from network.approximations.method import NumberFormat, Parameters
+from network.approximations.stages import Convolve, Stages, last_convolve
 from network.layers import DType, Layer
 from network.quantization import QParams
-from network.variants import Step
+from network.variants import Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +27,26 @@ class Exact(NumberFormat):
     name: ClassVar[str] = "exact"
     input_dtype: ClassVar[DType] = "float32"
 
-    def lower(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Step, ...]:
-        """See NumberFormat.lower."""
-        steps: list[Step] = []
-        dtype = self.input_dtype
+    def parameters(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Parameters, ...]:
+        """See NumberFormat.parameters."""
+        last = last_convolve(stages)
+        found: list[Parameters] = []
         for position, stage in enumerate(stages):
+            dtype = output_dtype if position >= last else self.input_dtype
             if isinstance(stage, Convolve):
-                dtype = output_dtype if position == last_convolve(stages) else self.input_dtype
-                parameters = _parameters(stage, dtype, context.output_qparams)
-                steps.append(conv2d(stage, self.input_dtype, dtype, parameters))
+                found.append(selecting(stage, _parameters(stage, dtype, context.output_qparams)))
             else:
-                steps.append(interpolate(stage, dtype, context.output_qparams))
-        return tuple(steps)
+                found.append(interpolation(stage, dtype, context.output_qparams))
+        return tuple(found)
 
-    def lower_plain(self, layer: Layer, context: Context) -> Lowered | None:  # noqa: ARG002 - int8 needs it
-        """See NumberFormat.lower_plain; one channel is in NHWC order already, so reading it is free."""
-        if layer.op == "input" and layer.output_shape[2] == 1:
-            return "float32", "float32", ()
-        return "float32", "float32", (Step(plain_kernel(layer, "float32"), {}),)
+    def plain_kernels(self, layer: Layer, last: bool) -> tuple[Kernel, ...]:  # noqa: ARG002 - int8 needs it
+        """See NumberFormat.plain_kernels; one channel is in NHWC order already: reading it is free."""
+        free = layer.op == "input" and layer.output_shape[2] == 1
+        return () if free else (plain_kernel(layer, "float32"),)
+
+    def plain_parameters(self, layer: Layer, context: Context) -> Parameters:  # noqa: ARG002
+        """See NumberFormat.plain_parameters."""
+        return {}
 
 
 def _parameters(stage: Convolve, output_dtype: DType, output: QParams) -> dict[str, NDArray[Any]]:

@@ -11,18 +11,18 @@ Cost: the layer's operations at the rate of the integer dot product, 1 byte a we
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations.context import Context
-from network.approximations.lowering import conv2d, interpolate, last_convolve, plain_kernel, vector
-from network.approximations.method import Lowered, NumberFormat
-from network.approximations.stages import Convolve, Stages
+from network.approximations.lowering import interpolation, plain_kernel, selecting, vector
+from network.approximations.method import NumberFormat, Parameters
+from network.approximations.stages import Convolve, Stages, last_convolve
 from network.layers import DType, Layer
 from network.quantization import QParams, QuantizedWeight, calibrate, quantize_weight
-from network.variants import Step
+from network.variants import Kernel
 from network.windows import Window, windows
 
 SAMPLES = 64
@@ -36,60 +36,63 @@ class Int8(NumberFormat):
     name: ClassVar[str] = "int8"
     input_dtype: ClassVar[DType] = "uint8"
 
-    def lower(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Step, ...]:
-        """See NumberFormat.lower; tensors between stages are calibrated like those between layers."""
-        steps: list[Step] = []
-        dtype = self.input_dtype
+    def parameters(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Parameters, ...]:
+        """See NumberFormat.parameters; tensors between stages are calibrated like those between layers."""
+        last = last_convolve(stages)
+        found: list[Parameters] = []
         x, qparams = context.inputs[:SAMPLES], context.input_qparams
         for position, stage in enumerate(stages):
-            if isinstance(stage, Convolve):
-                last = position == last_convolve(stages)
-                dtype = output_dtype if last else "uint8"
-                y = x if last else stage.run(x)
-                output = context.output_qparams if last else calibrate(y)
-                parameters = _parameters(stage, x, qparams, output, dtype)
-                steps.append(conv2d(stage, "uint8", dtype, parameters))
-                x, qparams = y, output
+            if not isinstance(stage, Convolve):
+                found.append(interpolation(stage, output_dtype, context.output_qparams))
+            elif position == last:
+                found.append(_parameters(stage, x, qparams, context.output_qparams, output_dtype))
             else:
-                steps.append(interpolate(stage, dtype, context.output_qparams))
-        return tuple(steps)
+                y = stage.run(x)
+                between = calibrate(y)
+                found.append(_parameters(stage, x, qparams, between, "uint8"))
+                x, qparams = y, between
+        return tuple(found)
 
-    def lower_plain(self, layer: Layer, context: Context) -> Lowered | None:
-        """See NumberFormat.lower_plain; the network's output is float32, so there it does not apply."""
-        if context.last:
-            return None
-        kernel, qparams = plain_kernel(layer, "uint8"), context.output_qparams
+    def plain_kernels(self, layer: Layer, last: bool) -> tuple[Kernel, ...] | None:
+        """See NumberFormat.plain_kernels; the network's output is float32, so there it does not apply."""
+        return None if last else (plain_kernel(layer, "uint8"),)
+
+    def plain_parameters(self, layer: Layer, context: Context) -> Parameters:
+        """See NumberFormat.plain_parameters."""
+        qparams = context.output_qparams
         if layer.op == "input":
-            scale, zero_point = vector(1 / qparams.scale, np.float32), vector(qparams.zero_point, np.float32)
-            return "float32", "uint8", (Step(kernel, {"scale": scale, "zero_point": zero_point}),)
+            return {
+                "scale": vector(1 / qparams.scale, np.float32),
+                "zero_point": vector(qparams.zero_point, np.float32),
+            }
         padded_average = layer.op == "avg_pool" and layer.count_include_pad and any(layer.padding)
         needs_zero = layer.op == "relu" or padded_average
-        parameters = {"zero_point": vector(qparams.zero_point, np.uint8)} if needs_zero else {}
-        return "uint8", "uint8", (Step(kernel, parameters),)
+        return {"zero_point": vector(qparams.zero_point, np.uint8)} if needs_zero else {}
 
 
 def _parameters(
     stage: Convolve, x: NDArray[np.float32], inputs: QParams, outputs: QParams, output_dtype: DType
-) -> dict[str, NDArray[Any]]:
+) -> Parameters:
     weight = quantize_weight(stage.weight)
     bias = stage.bias + _mean_error(stage, weight, x, inputs)
     scale = weight.scale.astype(np.float64) * inputs.scale
     bias = bias - scale * inputs.zero_point * weight.values.sum(axis=(1, 2, 3), dtype=np.int64)
     if output_dtype == "uint8":
         scale, bias = scale / outputs.scale, bias / outputs.scale + outputs.zero_point
-    return {
+    parameters = {
         "weight": weight.values,
         "scale": scale.astype(np.float32),
         "bias": bias.astype(np.float32),
         "zero_point": vector(inputs.zero_point, np.uint8),
     }
+    return selecting(stage, parameters)
 
 
 def _mean_error(
     stage: Convolve, weight: QuantizedWeight, x: NDArray[np.float32], inputs: QParams
 ) -> NDArray[np.float64]:
     """What quantized inputs and weights lack in the mean over samples and positions: ``(co,)``."""
-    kept = x if stage.index is None else x[..., stage.index]
+    kept = stage.read(x)
     exact = _mean_window(stage, kept)
     stored = _mean_window(stage, inputs.dequantize(inputs.quantize(kept)))
     rows = (len(stage.weight), -1)
@@ -98,8 +101,7 @@ def _mean_error(
 
 def _mean_window(stage: Convolve, x: NDArray[np.float32]) -> NDArray[np.float64]:
     image = x.mean(axis=0, dtype=np.float64, keepdims=True)
-    kernel = (stage.weight.shape[1], stage.weight.shape[2])
-    seen = windows(image, Window(kernel, stage.stride, stage.padding))
+    seen = windows(image, Window(stage.kernel, stage.stride, stage.padding))
     return np.asarray(seen.mean(axis=(0, 1, 2)).reshape(-1))
 
 

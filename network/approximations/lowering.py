@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from network.approximations.stages import Convolve, Interpolate, Stages
+from network.approximations.method import Parameters
+from network.approximations.stages import Convolve, Interpolate, Stage, Stages, last_convolve
 from network.kernels.conv2d import Conv2d
 from network.kernels.expand import Expand
 from network.kernels.input import Input
@@ -16,43 +16,49 @@ from network.kernels.pool import Pool
 from network.kernels.relu import Relu
 from network.layers import DType, Layer
 from network.quantization import QParams
-from network.variants import Kernel, Step
+from network.variants import Kernel
 
 
-def last_convolve(stages: Stages) -> int:
-    """Position of the convolution that writes the layer's output element type."""
-    return max(position for position, stage in enumerate(stages) if isinstance(stage, Convolve))
+def kernels(stages: Stages, input_dtype: DType, output_dtype: DType) -> tuple[Kernel, ...]:
+    """A kernel a stage; what reads ``input_dtype`` writes it too, up to the last convolution."""
+    last = last_convolve(stages)
+    return tuple(
+        _kernel(stage, input_dtype, output_dtype if position >= last else input_dtype)
+        for position, stage in enumerate(stages)
+    )
 
 
-def conv2d(
-    stage: Convolve, input_dtype: DType, output_dtype: DType, parameters: Mapping[str, NDArray[Any]]
-) -> Step:
-    """A convolution's kernel with its parameters and, where channels are selected, their index."""
-    kernel = Conv2d(
+def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType) -> Kernel:
+    # Behind a ReLU the zero point is 0, so that saturating is the ReLU.
+    relu = stage.relu and output_dtype == "float32"
+    if isinstance(stage, Interpolate):
+        return Expand(stage.output_shape, stage.rows, stage.cols, output_dtype, relu)
+    return Conv2d(
         stage.input_shape,
         len(stage.weight),
-        (stage.weight.shape[1], stage.weight.shape[2]),
+        stage.kernel,
         stage.stride,
         stage.padding,
         input_dtype,
         output_dtype,
-        # Behind a ReLU the zero point is 0, so that saturating is the ReLU.
-        relu=stage.relu and output_dtype == "float32",
+        relu=relu,
         selected=0 if stage.index is None else len(stage.index),
     )
-    index = {} if stage.index is None else {"index": stage.index}
-    return Step(kernel, {**parameters, **index})
 
 
-def interpolate(stage: Interpolate, dtype: DType, qparams: QParams) -> Step:
-    """Interpolation of float32, or of uint8 values as they are stored."""
+def selecting(stage: Convolve, parameters: Parameters) -> Parameters:
+    """A convolution's parameters with, where it selects channels, their index."""
+    return parameters if stage.index is None else {**parameters, "index": stage.index}
+
+
+def interpolation(stage: Interpolate, dtype: DType, qparams: QParams) -> Parameters:
+    """Of float32, or of uint8 values as they are stored."""
     coefficients = stage.coefficients
     if dtype == "uint8":
         coefficients = coefficients.copy()
         weights, constant = stage.coefficients[:, :4], stage.coefficients[:, 4]
         coefficients[:, 4] = constant / qparams.scale + qparams.zero_point * (1 - weights.sum(axis=1))
-    kernel = Expand(stage.output_shape, stage.rows, stage.cols, dtype, stage.relu and dtype == "float32")
-    return Step(kernel, {"coefficients": coefficients})
+    return {"coefficients": coefficients}
 
 
 def plain_kernel(layer: Layer, dtype: DType) -> Kernel:

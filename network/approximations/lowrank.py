@@ -14,7 +14,7 @@ many stored numbers, instead of co * D; one more tensor of r channels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 from typing import ClassVar
@@ -32,8 +32,7 @@ from network.approximations.rows import (
     sample_rows,
     shrinkage,
 )
-from network.approximations.stages import Convolve, Stages, weights
-from network.layers import Layer
+from network.approximations.stages import Convolve, Stages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +52,11 @@ class LowRank(Method):
 
     name: ClassVar[str] = "lowrank"
 
-    def fit(self, layer: Layer, context: Context, degrees: Sequence[Fraction] | None) -> Mapping[str, Stages]:
+    def fit(
+        self, whole: Convolve, context: Context, degrees: Sequence[Fraction] | None
+    ) -> Mapping[str, Stages]:
         """See Method.fit."""
-        outputs, *window = weights(layer)[0].shape
+        outputs, *window = whole.weight.shape
         inputs = prod(window)
         ranks = {
             degree: rank
@@ -64,10 +65,15 @@ class LowRank(Method):
         }
         if not ranks:
             return {}
-        rows = sample_rows(layer, context)
+        rows = sample_rows(whole, context)
         return {
-            degree: _stages(layer, rows, _factorise(rows, rank, layer.relu)) for degree, rank in ranks.items()
+            degree: _stages(whole, rows, _factorise(rows, rank, whole.relu)) for degree, rank in ranks.items()
         }
+
+    def refit(self, stages: Stages, base: Convolve, context: Context) -> Stages:
+        """See Method.refit."""
+        rows = sample_rows(base, context)
+        return _stages(base, rows, _factorise(rows, stages[0].output_shape[2], base.relu))
 
 
 def _factorise(rows: Rows, rank: int, relu: bool) -> Factors:
@@ -96,28 +102,25 @@ def _truncate(rows: Rows, covariance: Exact, full: Exact, rank: int, mean: Matri
     return Factors(down / spread[:, None], up * spread, mean.astype(np.float64))
 
 
-def _stages(layer: Layer, rows: Rows, factors: Factors) -> Stages:
+def _stages(whole: Convolve, rows: Rows, factors: Factors) -> Stages:
     rank, outputs = factors.down.shape
-    whole_weight, bias = weights(layer)
-    weight = factors.down @ whole_weight.reshape(outputs, -1).astype(np.float64)
-    middle = (*layer.output_shape[:2], rank)
-    narrow = Convolve(
-        layer.input_shape,
-        middle,
-        weight.reshape(rank, *whole_weight.shape[1:]).astype(np.float32),
-        (factors.down @ (bias - rows.y_mean)).astype(np.float32),
-        layer.stride,
-        layer.padding,
+    weight = factors.down @ whole.weight.reshape(outputs, -1).astype(np.float64)
+    middle = (*whole.output_shape[:2], rank)
+    narrow = replace(
+        whole,
+        output_shape=middle,
+        weight=weight.reshape(rank, *whole.weight.shape[1:]).astype(np.float32),
+        bias=(factors.down @ (whole.bias - rows.y_mean)).astype(np.float32),
         relu=False,
     )
     widen = Convolve(
         middle,
-        layer.output_shape,
+        whole.output_shape,
         factors.up.astype(np.float32)[:, None, None, :],
         factors.bias.astype(np.float32),
         (1, 1),
         (0, 0, 0, 0),
-        layer.relu,
+        whole.relu,
     )
     return (narrow, widen)
 

@@ -6,51 +6,62 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
 
 from network.approximations.context import Context
-from network.approximations.stages import Stages
+from network.approximations.stages import Convolve, Stages
 from network.layers import DType, Layer
-from network.variants import Step
+from network.variants import Kernel
 
-Lowered = tuple[DType, DType, tuple[Step, ...]]
-"""Element types read and written, and the kernels."""
+Parameters = Mapping[str, NDArray[Any]]
 DEGREES = tuple(Fraction(text) for text in ("3/4", "1/2", "3/8", "1/4", "1/8"))
 
 
 @dataclass(frozen=True, slots=True)
 class NumberFormat(ABC):
-    """Lowers what a layer computes to kernels that read one element type."""
+    """What kernels compute with: the element type that they read, and the parameters that this takes."""
 
     name: ClassVar[str]
     input_dtype: ClassVar[DType]
 
     @abstractmethod
-    def lower(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Step, ...]:
-        """Stages of a layer with weights."""
+    def parameters(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Parameters, ...]:
+        """Of each stage's kernel, for a layer with weights."""
 
     @abstractmethod
-    def lower_plain(self, layer: Layer, context: Context) -> Lowered | None:
-        """A layer without weights; None where it does not apply."""
+    def plain_kernels(self, layer: Layer, last: bool) -> tuple[Kernel, ...] | None:
+        """Of a layer without weights; None where the format does not apply."""
+
+    @abstractmethod
+    def plain_parameters(self, layer: Layer, context: Context) -> Parameters:
+        """Of that layer's kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method(ABC):
-    """Replaces a layer with weights by cheaper stages, refitted on calibration data in closed form."""
+    """Replaces a convolution by cheaper stages, fitted to calibration data in closed form."""
 
     name: ClassVar[str]
 
     @abstractmethod
-    def fit(self, layer: Layer, context: Context, degrees: Sequence[Fraction] | None) -> Mapping[str, Stages]:
+    def fit(
+        self, whole: Convolve, context: Context, degrees: Sequence[Fraction] | None
+    ) -> Mapping[str, Stages]:
         """Degree, as the name of the approximation states it, to stages.
 
         All degrees at once, because they share the statistics that cost the time. Degrees that change
         nothing, save nothing or repeat another are left out. A method may have degrees that are no share.
         """
 
-    def share(self, degree: str) -> Fraction:
-        """What ``fit`` is asked for to get the stages of one degree that it has named."""
-        return Fraction(degree)
+    @abstractmethod
+    def refit(self, stages: Stages, base: Convolve, context: Context) -> Stages:
+        """Stages of the same shapes that stand for another convolution, under another context."""
+
+    def base(self, stages: Stages, whole: Convolve) -> Convolve:  # noqa: ARG002 - selections need them
+        """The convolution that such stages stand for."""
+        return whole
 
 
 def kept(count: int, degrees: Sequence[Fraction] | None) -> dict[str, int]:

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from network.approximations.context import Context
 from network.approximations.method import Method
-from network.approximations.stages import Interpolate, Stages, saves, whole
-from network.layers import Layer
+from network.approximations.stages import Convolve, Interpolate, Stages, saves
 
 STEPS = {"rows=2": (2, 1), "cols=2": (1, 2), "rows=2,cols=2": (2, 2)}
 RIDGE = 1e-4
@@ -38,32 +37,34 @@ class Perforate(Method):
 
     name: ClassVar[str] = "perforate"
 
-    def fit(self, layer: Layer, context: Context, degrees: Sequence[Fraction] | None) -> Mapping[str, Stages]:
+    def fit(
+        self, whole: Convolve, context: Context, degrees: Sequence[Fraction] | None
+    ) -> Mapping[str, Stages]:
         """See Method.fit; a degree given as a share of the samples picks those that compute as many."""
-        height, width, _ = layer.output_shape
+        height, width, _ = whole.output_shape
         fitting = {
             degree: (rows, cols)
             for degree, (rows, cols) in STEPS.items()
             if height >= rows and width >= cols and (degrees is None or Fraction(1, rows * cols) in degrees)
         }
-        stages = {degree: _stages(layer, context, *steps) for degree, steps in fitting.items()}
-        return {degree: each for degree, each in stages.items() if saves(each, layer)}
+        stages = {degree: _stages(whole, context, *steps) for degree, steps in fitting.items()}
+        return {degree: each for degree, each in stages.items() if saves(each, whole)}
 
-    def share(self, degree: str) -> Fraction:
-        """See Method.share."""
-        rows, cols = STEPS[degree]
-        return Fraction(1, rows * cols)
+    def refit(self, stages: Stages, base: Convolve, context: Context) -> Stages:
+        """See Method.refit."""
+        filling = next(each for each in stages if isinstance(each, Interpolate))
+        return _stages(base, context, filling.rows, filling.cols)
 
 
-def _stages(layer: Layer, context: Context, rows: int, cols: int) -> Stages:
-    height, width, channels = layer.output_shape
+def _stages(whole: Convolve, context: Context, rows: int, cols: int) -> Stages:
+    height, width, channels = whole.output_shape
     sparse = replace(
-        whole(layer),
+        whole,
         output_shape=(-(-height // rows), -(-width // cols), channels),
-        stride=(layer.stride[0] * rows, layer.stride[1] * cols),
+        stride=(whole.stride[0] * rows, whole.stride[1] * cols),
     )
     coefficients = _fit_coefficients(sparse.run(context.inputs), context.outputs, rows, cols)
-    return (sparse, Interpolate(layer.output_shape, rows, cols, coefficients, layer.relu))
+    return (sparse, Interpolate(whole.output_shape, rows, cols, coefficients, whole.relu))
 
 
 def _fit_coefficients(

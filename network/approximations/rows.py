@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve
 
 from network.approximations.context import Context
-from network.approximations.stages import weights
-from network.layers import Layer
+from network.approximations.stages import Convolve
 from network.windows import Window, windows
 
 ROWS = 16_384
@@ -18,10 +17,9 @@ SEED = 0
 ITERATIONS = 8
 """Of a fit behind a ReLU: what its targets are depends on what is predicted."""
 SEEN = 0.8
+"""Share of the rows that a ridge is tried on before the others judge it."""
 RIDGES = np.logspace(-4, 2, 7)
 """Choices, as shares of the mean variance of the inputs."""
-LEAST_FREEDOM = 0.3
-"""Share of the rows that a fit must leave over for cross-validation to say anything."""
 SENSITIVITY_FLOOR = 0.02
 """Of the mean sensitivity, added to all: what no sample was sensitive to may still matter to others."""
 
@@ -43,21 +41,21 @@ class Rows:
     """``(co, co)``, symmetric: an error ``e`` of the outputs counts as ``|metric @ e|**2``."""
 
 
-def sample_windows(layer: Layer, context: Context) -> tuple[Matrix, Matrix]:
-    """At most ROWS windows of the layer's inputs ``(rows, kh * kw * ci)``, with the outputs ``(rows, co)``.
+def sample_windows(stage: Convolve, context: Context) -> tuple[Matrix, Matrix]:
+    """At most ROWS windows of what it reads ``(rows, kh * kw * ci)``, with the outputs ``(rows, co)``.
 
-    Always the same windows of a layer.
+    Always the same windows.
     """
-    view = windows(context.inputs, Window(layer.kernel, layer.stride, layer.padding))
+    view = windows(stage.read(context.inputs), Window(stage.kernel, stage.stride, stage.padding))
     chosen = _choose(view.shape[:3])
     return np.ascontiguousarray(view[chosen].reshape(len(chosen[0]), -1)), context.outputs[chosen]
 
 
-def sample_rows(layer: Layer, context: Context) -> Rows:
-    """What the layer's weights make of sampled windows, as a regression problem."""
-    weight, bias = weights(layer)
-    x, _ = sample_windows(layer, context)
-    y = x @ weight.reshape(len(weight), -1).T + bias
+def sample_rows(stage: Convolve, context: Context) -> Rows:
+    """What the weights make of sampled windows, as a regression problem."""
+    weight = stage.weight
+    x, _ = sample_windows(stage, context)
+    y = x @ weight.reshape(len(weight), -1).T + stage.bias
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     return Rows(x - x_mean, x_mean, y - y_mean, y_mean, _metric(context, len(weight)))
 

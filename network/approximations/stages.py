@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -13,6 +13,9 @@ from network.errors import NetworkError
 from network.layers import Layer, Shape
 from network.reference import expand
 from network.windows import matrix_product
+
+Index = NDArray[np.int32]
+"""Channels, ascending."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +30,17 @@ class Convolve:
     stride: tuple[int, int]
     padding: tuple[int, int, int, int]
     relu: bool
-    index: NDArray[np.int32] | None = None
-    """Kept input channels, ascending; None keeps all."""
+    index: Index | None = None
+    """Kept input channels; None keeps all."""
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the window."""
+        return self.weight.shape[1], self.weight.shape[2]
+
+    def read(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The channels of ``(n, h, w, c)`` that it keeps."""
+        return x if self.index is None else x[..., self.index]
 
     @property
     def operations(self) -> int:
@@ -42,8 +54,7 @@ class Convolve:
 
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """``(n, h, w, c)`` to ``(n, oh, ow, co)``."""
-        kept = x if self.index is None else x[..., self.index]
-        y = matrix_product(kept, self.weight, self.stride, self.padding) + self.bias
+        y = matrix_product(self.read(x), self.weight, self.stride, self.padding) + self.bias
         return np.maximum(y, np.float32(0)) if self.relu else y
 
 
@@ -78,21 +89,42 @@ Stage = Convolve | Interpolate
 Stages = tuple[Stage, ...]
 
 
-def weights(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weight ``(co, kh, kw, ci)`` and bias ``(co,)`` of a layer that has them."""
-    if layer.weight is None or layer.bias is None:
-        raise NetworkError(f"layer {layer.name} ({layer.op}) has no weights; ask has_weights first")
-    return layer.weight, layer.bias
-
-
 def whole(layer: Layer) -> Convolve:
     """A layer with weights as it is."""
+    if layer.weight is None or layer.bias is None:
+        raise NetworkError(f"layer {layer.name} ({layer.op}) has no weights; ask has_weights first")
     shapes = (layer.input_shape, layer.output_shape)
-    return Convolve(*shapes, *weights(layer), layer.stride, layer.padding, layer.relu)
+    return Convolve(*shapes, layer.weight, layer.bias, layer.stride, layer.padding, layer.relu)
 
 
-def saves(stages: Sequence[Stage], layer: Layer) -> bool:
-    """Whether the stages need fewer operations or fewer stored numbers than the layer."""
-    before = whole(layer)
+def saves(stages: Sequence[Stage], whole: Convolve) -> bool:
+    """Whether the stages need fewer operations or fewer stored numbers than what they stand for."""
     operations = sum(stage.operations for stage in stages)
-    return operations < before.operations or sum(stage.values for stage in stages) < before.values
+    return operations < whole.operations or sum(stage.values for stage in stages) < whole.values
+
+
+def last_convolve(stages: Stages) -> int:
+    """Position of the convolution that writes the layer's output element type."""
+    return max(position for position, stage in enumerate(stages) if isinstance(stage, Convolve))
+
+
+def reading_only(stages: Stages) -> Stages:
+    """Stages that select input channels, for a tensor that holds no others."""
+    first, *others = stages
+    if not isinstance(first, Convolve) or first.index is None:
+        raise NetworkError("only stages that select channels can read a tensor without the others")
+    shape = (*first.input_shape[:2], len(first.index))
+    return (replace(first, input_shape=shape, index=None), *others)
+
+
+def writing_only(stages: Stages, channels: Index) -> Stages:
+    """The stages without the output channels that nobody reads."""
+    last = last_convolve(stages)
+    return (*stages[:last], *(_rows(each, channels) for each in stages[last:]))
+
+
+def _rows(stage: Stage, channels: Index) -> Stage:
+    shape = (*stage.output_shape[:2], len(channels))
+    if isinstance(stage, Convolve):
+        return replace(stage, output_shape=shape, weight=stage.weight[channels], bias=stage.bias[channels])
+    return replace(stage, output_shape=shape, coefficients=stage.coefficients[:, :, channels])

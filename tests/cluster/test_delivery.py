@@ -56,8 +56,8 @@ def case(small: Small, plan: ClassPlan, tmp_path_factory: pytest.TempPathFactory
         ledger = Ledger(store, scope, {"lab": plan.table})
         delivery = Delivery(small.network, {"lab": plan.target}, ledger, {"lab": BOUNDS})
         recorder = Recorder(ledger, [each.name for each in small.network.layers], delivery.bundle_bytes)
-        bench = Bench(small.network, small.variants, small.qparams, small.samples)
-        for layer, several in small.variants.items():
+        bench = Bench(small.known, small.samples)
+        for layer, several in small.known.variants.items():
             names = sorted({each.approximation for each in several})
             recorder.layer_effects(layer, evaluate_layer(bench, layer, names, ()))
         timings = {
@@ -79,11 +79,10 @@ def case(small: Small, plan: ClassPlan, tmp_path_factory: pytest.TempPathFactory
 
 
 def compiled(small: Small, plan: ClassPlan, selection: Selection) -> Executable:
-    chosen = {
-        layer: small.variant(layer, key)
-        for layer, key in zip(small.variants, selection.variants, strict=True)
+    fitted = {
+        layer: small.fitted(layer, key) for layer, key in zip(small.layers, selection.variants, strict=True)
     }
-    return assemble_executable(small.network, chosen, selection.tiles, plan.target, ())
+    return assemble_executable(small.network, fitted, selection.tiles, plan.target, ())
 
 
 def test_the_certificate_is_that_of_the_device_s_run(case: Case):

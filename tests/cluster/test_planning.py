@@ -20,12 +20,16 @@ def uniform(plan: ClassPlan) -> set[str]:
 
 
 def test_every_variant_is_a_candidate(small: Small, plan: ClassPlan):
-    for candidates, (layer, variants) in zip(plan.table.layers, small.variants.items(), strict=True):
+    for candidates, (layer, variants) in zip(plan.table.layers, small.known.variants.items(), strict=True):
         assert [each.key for each in candidates] == [each.key for each in variants]
         assert {each.layer for each in candidates} == {layer}
         for candidate, variant in zip(candidates, variants, strict=True):
-            assert [step.kernel for step in candidate.steps] == [each.kernel.key for each in variant.steps]
-            weights = sum(array.nbytes for step in variant.steps for array in step.parameters.values())
+            assert [step.kernel for step in candidate.steps] == [each.key for each in variant.kernels]
+            weights = sum(
+                array.nbytes
+                for step in small.known.fitted(variant).steps
+                for array in step.parameters.values()
+            )
             assert (candidate.parameter_bytes > 0) == (weights > 0)
 
 
@@ -47,7 +51,7 @@ def test_integers_take_less_memory(plan: ClassPlan):
 
 
 def test_the_same_variants_give_the_same_table(small: Small, plan: ClassPlan):
-    assert plan_class("lab", plan.target, small.network, small.variants).table == plan.table
+    assert plan_class("lab", plan.target, small.known).table == plan.table
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
@@ -68,5 +72,5 @@ def test_every_other_variant_that_keeps_its_type_is_tried_with_its_first_tile(pl
     requests = set(first_requests(plan.table, 0.0))
     for candidates in plan.table.layers:
         for each in candidates:
-            if each.input_dtype == each.output_dtype:
+            if each.reads.dtype == each.writes.dtype and not each.writes.channels:
                 assert requests.issuperset(step.requests[0] for step in each.steps)

@@ -29,8 +29,8 @@ def configuration(device_class: str, methods: tuple[str, ...], speedup: float, c
         LayerChoice(
             layer=name,
             approximation=method,
-            input_dtype="float32" if method == "exact" else "uint8",
-            output_dtype="float32" if method == "exact" else "uint8",
+            reads="f32" if method == "exact" else "u8",
+            writes="f32" if method == "exact" else "u8/16",
             tiles=((8, 1),),
             latency_s=us * 1e-6 / (1 if method == "exact" else speedup),
             parameter_bytes=0 if name.startswith(("pool", "input")) else int(us * 900 / speedup),
@@ -164,7 +164,7 @@ def test_layers_are_compared_one_by_one(info):
     rows = info.devices[0].layers.rows
     assert [each.layer for each in rows] == list(NAMES)
     conv2 = rows[3]
-    assert (conv2.approximation, conv2.dtypes, conv2.measured) == ("int8+lowrank(1/2)", "u8 → u8", False)
+    assert (conv2.approximation, conv2.forms, conv2.measured) == ("int8+lowrank(1/2)", "u8 → u8/16", False)
     assert conv2.exact_latency_s == pytest.approx(121e-6)
     assert info.devices[0].layers.slowest_s == pytest.approx(121e-6)
 

@@ -14,11 +14,12 @@ from cluster.selection import (
     unmeasured,
 )
 from cluster.table import Candidate, StepChoices, Table
+from network.variants import Form
 
 TWO = StepChoices("a", ((8, 1), (4, 2)), ("a 8,1", "a 4,2"))
 ONE = StepChoices("b", ((),), ("b",))
-BOTH = Candidate("conv", "int8 f32>u8", "int8", "float32", "uint8", (TWO, ONE), 100, 200)
-NONE = Candidate("pool", "exact f32>f32", "exact", "float32", "float32", (), 0, 50)
+BOTH = Candidate("conv", "int8 f32>u8", "int8", Form("float32"), Form("uint8"), (TWO, ONE), 100, 200)
+NONE = Candidate("pool", "exact f32>f32", "exact", Form("float32"), Form("float32"), (), 0, 50)
 TABLE = Table("n", "lab", "t", ((BOTH,), (NONE,)), ((0, 1),), {}, 0)
 
 
@@ -68,5 +69,5 @@ def test_a_uniform_configuration_agrees_on_its_element_types(plan: ClassPlan, na
     chosen = plan.table.uniform(name)
     assert [each.layer for each in chosen] == [layer[0].layer for layer in plan.table.layers]
     assert {each.approximation for each in chosen} <= {name, "exact"}
-    assert all(chosen[left].output_dtype == chosen[right].input_dtype for left, right in plan.table.edges)
-    assert (chosen[0].input_dtype, chosen[-1].output_dtype) == ("float32", "float32")
+    assert all(chosen[left].writes == chosen[right].reads for left, right in plan.table.edges)
+    assert (str(chosen[0].reads), str(chosen[-1].writes)) == ("f32", "f32")

@@ -28,7 +28,7 @@ from cluster.solver import (
 )
 
 OBJECTIVES: tuple[Objective, ...] = ("latency", "memory", "storage", "divergence")
-DTYPES = ("float32", "uint8")
+FORMS = ("f32", "u8", "u8/8")
 
 
 @st.composite
@@ -43,8 +43,8 @@ def options(draw: st.DrawFn, layer: int, variant: int) -> Option:
         live_bytes=draw(small) * 1000,
         storage_bytes=draw(small) * 1000,
         divergence=draw(small) * 3e-4,
-        input_dtype=draw(st.sampled_from(DTYPES)),
-        output_dtype=draw(st.sampled_from(DTYPES)),
+        reads=draw(st.sampled_from(FORMS)),
+        writes=draw(st.sampled_from(FORMS)),
     )
 
 
@@ -80,7 +80,7 @@ def limits(draw: st.DrawFn) -> Limits:
 def every_configuration(problem: Problem) -> Iterator[Totals]:
     for choice in product(*(range(len(layer)) for layer in problem.layers)):
         chosen = [layer[index] for layer, index in zip(problem.layers, choice, strict=True)]
-        agree = all(chosen[a].output_dtype == chosen[b].input_dtype for a, b in problem.edges)
+        agree = all(chosen[a].writes == chosen[b].reads for a, b in problem.edges)
         if agree and tuple(each.variant for each in chosen) not in problem.forbidden:
             yield totals_of(problem, choice)
 
@@ -190,7 +190,7 @@ def test_ruling_columns_out_keeps_the_optimum(
 
 def option(variant: str, latency_s: float, divergence: float, **others: object) -> Option:
     costs = {"parameter_bytes": 10, "live_bytes": 10, "storage_bytes": 10}
-    types = {"input_dtype": "float32", "output_dtype": "float32"}
+    types = {"reads": "f32", "writes": "f32"}
     return Option("layer", variant, latency_s, divergence=divergence, **{**costs, **types, **others})  # type: ignore[arg-type]
 
 
@@ -198,7 +198,7 @@ def test_an_option_that_is_worse_in_everything_is_dropped_unless_a_cut_may_need_
     choices = [
         option("good", 1e-5, 0.1),
         option("bad", 2e-5, 0.2),
-        option("other", 2e-5, 0.2, input_dtype="uint8"),
+        option("other", 2e-5, 0.2, reads="u8"),
     ]
     assert undominated(choices, frozenset()).tolist() == [0, 2]
     assert undominated(choices, frozenset({"good"})).tolist() == [0, 1, 2]
@@ -237,8 +237,8 @@ def many_layers(count: int, variants: int) -> Problem:
                 f"{degree}",
                 1e-4 * (1 + (7 * layer) % 5) * (1 - degree / variants),
                 1e-3 * (1 + (3 * layer) % 4) * (degree / variants) ** 2,
-                input_dtype=DTYPES[degree % 2] if layer else "float32",
-                output_dtype=DTYPES[(degree // 2) % 2] if layer + 1 < count else "float32",
+                reads=FORMS[degree % 2] if layer else "f32",
+                writes=FORMS[(degree // 2) % 2] if layer + 1 < count else "f32",
             )
             for degree in range(variants)
         )
@@ -251,10 +251,7 @@ def test_a_deep_network_is_solved_to_the_optimum_though_most_variants_are_ruled_
     # One type throughout: then the best configuration can be found by hand, by dynamic programming.
     problem = many_layers(16, 40)
     loose = Problem(
-        tuple(
-            tuple(replace(each, input_dtype="float32", output_dtype="float32") for each in layer)
-            for layer in problem.layers
-        ),
+        tuple(tuple(replace(each, reads="f32", writes="f32") for each in layer) for layer in problem.layers),
         problem.edges,
     )
     bound_s = 2.0e-3

@@ -11,7 +11,7 @@ from network.kernels.input import Input
 from network.kernels.pool import Pool
 from network.layers import Layer, Network
 from network.target import Target
-from network.variants import Step, Variant
+from network.variants import Fitted, Form, Step, Variant
 from tests.network.kernels import reference
 
 RNG = np.random.default_rng(0)
@@ -57,24 +57,25 @@ NETWORK = Network(
 )
 
 
-def variant(name, *steps):
+def fitted(name, *steps):
     dtypes = {step.kernel.arguments(Target.host().isa)[0].dtype for step in steps[:1]} or {"float32"}
     output = steps[-1].kernel.output_dtype if steps else "float32"
-    return Variant(name, "exact", dtypes.pop(), output, steps)
+    kernels = tuple(step.kernel for step in steps)
+    return Fitted(Variant(name, "exact", Form(dtypes.pop()), Form(output), kernels), steps)
 
 
 def exact(name):
     anchor = NETWORK[name]
     shape = (anchor.kernel, anchor.stride, anchor.padding)
     if name == "input":
-        return variant(name, Step(Input(NETWORK.input_shape, "float32"), {}))
+        return fitted(name, Step(Input(NETWORK.input_shape, "float32"), {}))
     if name == "flatten":
-        return variant(name)
+        return fitted(name)
     if name == "pool":
         window = Pool(anchor.input_shape, anchor.output_shape, "max", *shape, "float32", False)
-        return variant(name, Step(window, {}))
+        return fitted(name, Step(window, {}))
     kernel = Conv2d(anchor.input_shape, anchor.output_shape[2], *shape, "float32", "float32", anchor.relu)
-    return variant(name, Step(kernel, {"weight": anchor.weight, "bias": anchor.bias}))
+    return fitted(name, Step(kernel, {"weight": anchor.weight, "bias": anchor.bias}))
 
 
 def choose(chosen):
@@ -156,7 +157,7 @@ def quantized_edge():
         "bias": np.zeros(16, "f4"),
         "zero_point": np.zeros(1, "u1"),
     }
-    return variant("first", Step(to_bytes, wide)), variant("second", Step(from_bytes, narrow))
+    return fitted("first", Step(to_bytes, wide)), fitted("second", Step(from_bytes, narrow))
 
 
 def test_bytes_between_layers(choices, samples, tmp_path):
@@ -169,10 +170,10 @@ def test_bytes_between_layers(choices, samples, tmp_path):
     assert 0 < np.abs(logits - exact_logits).max() < 0.03 * np.abs(exact_logits).max()
 
 
-def test_neighbours_must_agree_on_the_element_type(choices, tmp_path):
+def test_neighbours_must_agree_on_the_tensor_between_them(choices, tmp_path):
     first, _ = quantized_edge()
     choices["first"] = choose(first)
-    with pytest.raises(NetworkError, match=r"layer first .* writes uint8 and layer second .* reads float32"):
+    with pytest.raises(NetworkError, match=r"layer first .* writes u8 and layer second .* reads f32"):
         assemble(NETWORK, choices, Target.host(), tmp_path / "network.so")
 
 

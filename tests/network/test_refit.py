@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from network.approximations import Context, contexts, network_variants
-from network.assemble import Choice
-from network.execute import Executor
+from network.approximations import Catalogue, catalogue
+from network.execute import Executor, first_tiles
 from network.layers import Layer, Network
 from network.refit import refit
 from network.samples import Samples
-from network.variants import Variant
+from network.variants import Fitted, Variant
 
 DEEP = 5
 EXACT = "exact f32>f32"
@@ -42,14 +41,18 @@ def network() -> Network:
 
 HIDDEN = [f"conv{index}" for index in range(1, DEEP)]
 CONFIGURATIONS = {
-    "channels": dict.fromkeys(HIDDEN, "channels(1/2) f32>f32"),
+    "channels": {
+        "conv0": "exact f32>f32/8",
+        **dict.fromkeys(HIDDEN, "channels(1/2) f32/8>f32/8"),
+        "out": "channels(1/2) f32/8>f32",
+    },
     "lowrank": dict.fromkeys(HIDDEN, "lowrank(1/4) f32>f32"),
     "perforate": dict.fromkeys(HIDDEN, "perforate(cols=2) f32>f32"),
     "int8": {
         "input": "int8 f32>u8",
-        "conv0": "int8 u8>u8",
-        **dict.fromkeys(HIDDEN, "int8+channels(1/2) u8>u8"),
-        "out": "int8 u8>f32",
+        "conv0": "int8 u8>u8/8",
+        **dict.fromkeys(HIDDEN, "int8+channels(1/2) u8/8>u8/8"),
+        "out": "int8+channels(1/2) u8/8>f32",
     },
 }
 
@@ -58,22 +61,21 @@ CONFIGURATIONS = {
 class Case:
     seen: Samples
     unseen: Samples
-    known: dict[str, Context]
-    variants: dict[str, tuple[Variant, ...]]
+    known: Catalogue
     executor: Executor
 
     def chosen(self, keys: dict[str, str]) -> dict[str, Variant]:
         return {
-            layer: next(each for each in several if each.key == keys.get(layer, EXACT))
-            for layer, several in self.variants.items()
+            each.name: self.known.variant(each.name, keys.get(each.name, EXACT))
+            for each in self.known.network.layers
         }
 
-    def answers(self, network: Network, chosen: dict[str, Variant]) -> np.ndarray:
+    def fitted(self, chosen: dict[str, Variant]) -> dict[str, Fitted]:
+        return {layer: self.known.fitted(each) for layer, each in chosen.items()}
+
+    def answers(self, network: Network, fitted: dict[str, Fitted]) -> np.ndarray:
         isa = self.executor.target.isa
-        choices = {
-            layer: Choice(each, tuple(step.kernel.tiles(isa)[0] for step in each.steps))
-            for layer, each in chosen.items()
-        }
+        choices = {layer: first_tiles(each, isa) for layer, each in fitted.items()}
         return self.executor.run(network, choices, self.unseen.x)
 
 
@@ -84,42 +86,51 @@ def case(network: Network) -> Case:
     smooth = sum(noise[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)) / 3
     labels = np.zeros(300, np.int64)
     seen, unseen = (Samples(smooth[start::2].astype(np.float32), labels) for start in (0, 1))
-    return Case(seen, unseen, contexts(network, seen), network_variants(network, seen), Executor())
+    return Case(seen, unseen, catalogue(network, seen), Executor())
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_a_deep_configuration_comes_nearer_to_the_exact_network(network: Network, case: Case, name: str):
-    exact, before = case.chosen({}), case.chosen(CONFIGURATIONS[name])
-    after = refit(network, case.known, before, case.executor)
-    wanted, *others = (case.answers(network, each) for each in (exact, before, after))
+    exact, chosen = case.chosen({}), case.chosen(CONFIGURATIONS[name])
+    configurations = [
+        case.fitted(exact),
+        case.fitted(chosen),
+        refit(case.known, chosen, case.executor),
+    ]
+    wanted, *others = (case.answers(network, each) for each in configurations)
     worse, better = (float(np.square(each - wanted).mean()) for each in others)
     assert better < 0.9 * worse
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_kernels_and_their_arguments_stay(network: Network, case: Case, name: str):
-    before = case.chosen(CONFIGURATIONS[name])
-    after = refit(network, case.known, before, case.executor)
+    chosen = case.chosen(CONFIGURATIONS[name])
+    before, after = case.fitted(chosen), refit(case.known, chosen, case.executor)
     for old, new in zip(before.values(), after.values(), strict=True):
-        assert old.key == new.key
+        assert old.variant is new.variant
         assert _signature(old, case.executor) == _signature(new, case.executor)
 
 
 def test_layers_ahead_of_any_approximation_stay(network: Network, case: Case):
-    before = case.chosen({"conv2": "channels(1/2) f32>f32"})
-    after = refit(network, case.known, before, case.executor)
-    assert all(after[name] is before[name] for name in ("input", "conv0", "conv1", "conv2"))
-    assert all(after[name] is not before[name] for name in ("conv3", "conv4", "out"))
+    chosen = case.chosen({"conv1": "exact f32>f32/8", "conv2": "channels(1/2) f32/8>f32"})
+    before, after = case.fitted(chosen), refit(case.known, chosen, case.executor)
+    same = [layer for layer in before if _bytes(before[layer]) == _bytes(after[layer])]
+    assert same == ["input", "conv0", "conv1", "conv2"]
 
 
 def test_the_exact_network_stays(network: Network, case: Case):
     exact = case.chosen({})
-    assert refit(network, case.known, exact, case.executor) == exact
+    before, after = case.fitted(exact), refit(case.known, exact, case.executor)
+    assert [_bytes(each) for each in before.values()] == [_bytes(each) for each in after.values()]
 
 
-def _signature(variant: Variant, executor: Executor) -> list[tuple[str, list[tuple[tuple[int, ...], str]]]]:
+def _bytes(fitted: Fitted) -> list[bytes]:
+    return [values.tobytes() for step in fitted.steps for values in step.parameters.values()]
+
+
+def _signature(fitted: Fitted, executor: Executor) -> list[tuple[str, list[tuple[tuple[int, ...], str]]]]:
     isa = executor.target.isa
     return [
         (step.kernel.key, [(each.shape, str(each.dtype)) for each in step.kernel.pack(isa, step.parameters)])
-        for step in variant.steps
+        for step in fitted.steps
     ]

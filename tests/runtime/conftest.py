@@ -40,12 +40,12 @@ def parameters() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def configuration() -> Configuration:
     layers = (
-        LayerChoice("input", "exact", "float32", "float32", (), 0.0, 0, 0.0, measured=True),
+        LayerChoice("input", "exact", "f32", "f32", (), 0.0, 0, 0.0, measured=True),
         LayerChoice(
             "ip1",
             "int8+lowrank(1/2)",
-            "float32",
-            "float32",
+            "f32",
+            "f32",
             ((8, 1), (4, 4)),
             7.9e-5,
             360,

@@ -13,7 +13,7 @@ from workers.accuracy import Bench
 
 @pytest.fixture(scope="session")
 def bench(small: Small) -> Bench:
-    return Bench(small.network, small.variants, small.qparams, small.samples)
+    return Bench(small.known, small.samples)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import rel_entr, softmax
 
-from network.variants import Variant
+from network.variants import Fitted
 from tests.small_network import Small
 from workers.accuracy import (
     Bench,
@@ -20,9 +20,9 @@ from workers.accuracy import (
 )
 
 
-def chosen(bench: Bench, keys: list[str]) -> dict[str, Variant]:
+def fitted(bench: Bench, keys: list[str]) -> dict[str, Fitted]:
     layers = zip(bench.network.layers, keys, strict=True)
-    return {layer.name: bench.variant(layer.name, key) for layer, key in layers}
+    return {layer.name: bench.known.fitted(bench.known.variant(layer.name, key)) for layer, key in layers}
 
 
 logits = arrays(np.float32, (5, 4), elements=st.floats(-50, 50, width=32))
@@ -61,20 +61,34 @@ def test_the_exact_network_answers_like_onnx_runtime(small: Small, bench: Bench)
 
 def test_the_exact_configuration_has_no_effect(small: Small, bench: Bench):
     keys = ["exact f32>f32"] * len(small.network.layers)
-    found = evaluate_configuration(bench, chosen(bench, keys), ())
+    found = evaluate_configuration(bench, fitted(bench, keys), ())
     answers = exact_logits(bench, small.samples.x, ()).argmax(axis=1)
     assert found.divergence < 1e-9
     assert found.correct == (answers == small.samples.y).sum()
     assert found.count == len(small.samples)
 
 
-@pytest.mark.parametrize("layer", ["conv2", "dense1"])
-def test_a_layer_alone_is_the_configuration_with_one_change(small: Small, bench: Bench, layer: str):
+@pytest.mark.parametrize(
+    ("layer", "changed"),
+    [
+        ("conv2", {"conv1": "exact f32>f32/4", "conv2": "channels(1/2) f32/4>f32"}),
+        (
+            "dense1",
+            {
+                "conv2": "exact f32>f32/4",
+                "pool1": "exact f32/4>f32/4",
+                "dense1": "channels(1/2) f32/4>f32",
+            },
+        ),
+    ],
+)
+def test_a_layer_alone_is_the_configuration_with_one_change(
+    small: Small, bench: Bench, layer: str, changed: dict[str, str]
+):
+    """The layers ahead leave out what it does not read, which changes nothing."""
     alone = evaluate_layer(bench, layer, ["exact", "channels(1/2)"], ())
-    keys = [
-        "channels(1/2) f32>f32" if each.name == layer else "exact f32>f32" for each in small.network.layers
-    ]
-    together = evaluate_configuration(bench, chosen(bench, keys), ())
+    keys = [changed.get(each.name, "exact f32>f32") for each in small.network.layers]
+    together = evaluate_configuration(bench, fitted(bench, keys), ())
     assert list(alone.effects) == ["channels(1/2)"]
     assert alone.exact.divergence == 0
     found = alone.effects["channels(1/2)"]
@@ -87,7 +101,7 @@ def test_an_integer_layer_alone_is_fed_as_in_a_configuration(small: Small, bench
     alone = evaluate_layer(bench, "conv2", ["int8"], ()).effects["int8"]
     changed = {"conv1": "exact f32>u8", "conv2": "int8 u8>f32"}
     keys = [changed.get(each.name, "exact f32>f32") for each in small.network.layers]
-    together = evaluate_configuration(bench, chosen(bench, keys), ())
+    together = evaluate_configuration(bench, fitted(bench, keys), ())
     assert alone.divergence == pytest.approx(together.divergence, rel=0.01)
     assert 0 < alone.divergence < 0.05
 
@@ -99,14 +113,14 @@ def test_layers_without_weights_can_be_integers_alone(bench: Bench, layer: str):
 
 
 def test_all_layers_are_evaluated_in_all_their_approximations(small: Small, bench: Bench):
-    for layer, variants in small.variants.items():
+    for layer, variants in small.known.variants.items():
         names = {each.approximation for each in variants}
         assert set(evaluate_layer(bench, layer, sorted(names), ()).effects) == names - {"exact"}
 
 
 def test_a_whole_integer_network_stays_near(small: Small, bench: Bench):
     keys = ["int8 f32>u8", "int8 u8>u8", "int8 u8>u8", "int8 u8>u8", "int8 u8>f32"]
-    found = evaluate_configuration(bench, chosen(bench, keys), ())
+    found = evaluate_configuration(bench, fitted(bench, keys), ())
     exact = evaluate_layer(bench, "input", [], ()).exact
     assert 0 < found.divergence < 0.1
     assert abs(found.correct - exact.correct) <= 4

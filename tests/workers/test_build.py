@@ -17,8 +17,8 @@ def requests(small: Small):
     isa = Target.host().isa
     steps = [
         step
-        for key in ("exact f32>f32", "int8 u8>u8", "channels(1/2) f32>f32")
-        for step in small.variant("conv2", key).steps
+        for key in ("exact f32>f32", "int8 u8>u8", "channels(1/2) f32/4>f32")
+        for step in small.fitted("conv2", key).steps
     ]
     return {
         request_key(each.kernel, tile): (each.kernel, tile)
@@ -30,9 +30,9 @@ def requests(small: Small):
 def assembled(small: Small, key: str) -> Executable:
     """The network with one variant key in every layer."""
     isa = Target.host().isa
-    chosen = {layer: small.variant(layer, key) for layer in small.variants}
-    tiles = [[step.kernel.tiles(isa)[0] for step in each.steps] for each in chosen.values()]
-    return assemble_executable(small.network, chosen, tiles, Target.host(), ())
+    fitted = {layer: small.fitted(layer, key) for layer in small.layers}
+    tiles = [[step.kernel.tiles(isa)[0] for step in each.steps] for each in fitted.values()]
+    return assemble_executable(small.network, fitted, tiles, Target.host(), ())
 
 
 def test_many_kernels_become_one_library(small: Small):

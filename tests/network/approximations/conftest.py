@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from network.approximations import contexts, variants
+from network.approximations import catalogue
 from network.layers import Layer, Network
 from network.samples import Samples
 
@@ -63,9 +63,4 @@ def samples() -> Samples:
 
 @pytest.fixture(scope="session")
 def known(network, samples):
-    return contexts(network, samples)
-
-
-@pytest.fixture(scope="session")
-def found(network, known):
-    return {layer.name: variants(layer, known[layer.name]) for layer in network.layers}
+    return catalogue(network, samples)

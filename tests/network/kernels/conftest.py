@@ -10,7 +10,7 @@ import pytest
 from network.execute import Executor
 from network.isas import known
 from network.target import Target, host_features
-from network.variants import Step, Variant
+from network.variants import Fitted, Form, Step, Variant
 
 RUNNABLE = [isa for isa in known() if host_features().issuperset(isa.requires)]
 
@@ -29,7 +29,8 @@ def compute(executor):
     def run(kernel, x, parameters, tile=None):
         source = kernel.arguments(executor.target.isa)[0]
         sample = np.ascontiguousarray(x).reshape(1, *source.shape)
-        variant = Variant("layer", "exact", source.dtype, kernel.output_dtype, (Step(kernel, parameters),))
-        return executor.run_variant(variant, sample).reshape(kernel.output_shape)
+        forms = Form(source.dtype), Form(kernel.output_dtype)
+        fitted = Fitted(Variant("layer", "exact", *forms, (kernel,)), (Step(kernel, parameters),))
+        return executor.run_variant(fitted, sample).reshape(kernel.output_shape)
 
     return run

@@ -1,0 +1,217 @@
+"""Every variant of every layer of a network, with what it takes to fit parameters to any of them.
+
+A variant is kernels; its parameters are many times larger and differ from configuration to configuration, so
+they are made when they are needed.
+
+Where a layer selects input channels, its producer need not compute the others: it has variants that write
+only those, and the solver sees to it that both agree. That holds along a chain; where several layers read a
+tensor, or it is the network's input, all channels are written and a selection gathers its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from network.approximations.context import Context, contexts
+from network.approximations.lowering import kernels
+from network.approximations.method import NumberFormat
+from network.approximations.naming import EXACT, Approximation
+from network.approximations.registry import chosen_formats, formats, methods, parse
+from network.approximations.stages import (
+    Convolve,
+    Index,
+    Stages,
+    reading_only,
+    saves,
+    whole,
+    writing_only,
+)
+from network.layers import DType, Layer, Network
+from network.samples import Samples
+from network.variants import Fitted, Form, Step, Variant
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalogue:
+    """What approximations make of a network, fitted to the exact network's activations."""
+
+    network: Network
+    contexts: Mapping[str, Context]
+    """Layer to its calibration data in the exact network."""
+    stages: Mapping[str, Mapping[str, Stages]]
+    """Layer with weights to its structures (``exact``, ``lowrank(1/2)``, ...), with all channels written."""
+    kept: Mapping[str, Mapping[int, Index]]
+    """Layer to which of its output channels its consumer may select, by how many."""
+    variants: Mapping[str, tuple[Variant, ...]]
+    """Layer to everything that applies to it, ``exact`` first."""
+
+    def variant(self, layer: str, key: str) -> Variant:
+        """The layer's variant of that key."""
+        return next(each for each in self.variants[layer] if each.key == key)
+
+    def alone(self, layer: str, approximation: str) -> Variant:
+        """The approximation as it can stand among exact layers: it writes all in float32 if it can."""
+        matching = [each for each in self.variants[layer] if each.approximation == approximation]
+        return min(matching, key=lambda each: (each.writes.channels, each.writes.dtype != "float32"))
+
+    def read_channels(self, variant: Variant) -> Index | None:
+        """Which channels of the exact input are in the tensor that the variant reads; None: all."""
+        return self._channels(self.network[variant.layer].inputs, variant.reads)
+
+    def written_channels(self, variant: Variant) -> Index | None:
+        """Which channels of the exact output are in the tensor that the variant writes; None: all."""
+        return self._channels((variant.layer,), variant.writes)
+
+    def stages_of(self, variant: Variant) -> Stages:
+        """The structure of a layer with weights, reading and writing what the variant does."""
+        stages = self.stages[variant.layer][structure(variant)]
+        if variant.reads.channels:
+            stages = reading_only(stages)
+        channels = self.written_channels(variant)
+        return stages if channels is None else writing_only(stages, channels)
+
+    def whole_of(self, variant: Variant) -> Convolve:
+        """The layer itself, writing what the variant does."""
+        base = whole(self.network[variant.layer])
+        channels = self.written_channels(variant)
+        stages = (base,) if channels is None else writing_only((base,), channels)
+        return next(each for each in stages if isinstance(each, Convolve))
+
+    def context(self, variant: Variant) -> Context:
+        """The exact network's activations, of the channels that the variant reads and writes."""
+        known = self.contexts[variant.layer]
+        return known.limited(self.read_channels(variant), self.written_channels(variant))
+
+    def fitted(
+        self, variant: Variant, stages: Stages | None = None, context: Context | None = None
+    ) -> Fitted:
+        """The variant with parameters: those of the exact network's activations, if nothing else is given."""
+        layer, context = self.network[variant.layer], context or self.context(variant)
+        number_format = formats()[parse(variant.approximation).number_format]
+        if layer.has_weights:
+            stages = stages or self.stages_of(variant)
+            parameters = number_format.parameters(stages, context, variant.writes.dtype)
+        else:
+            parameters = (number_format.plain_parameters(layer, context),) * len(variant.kernels)
+        steps = zip(variant.kernels, parameters, strict=True)
+        return Fitted(variant, tuple(Step(*each) for each in steps))
+
+    def _channels(self, writers: Sequence[str], form: Form) -> Index | None:
+        return self.kept[writers[0]][form.channels] if form.channels else None
+
+
+def structure(variant: Variant) -> str:
+    """The approximation without its number format."""
+    return str(replace(parse(variant.approximation), number_format=EXACT))
+
+
+def catalogue(
+    network: Network,
+    samples: Samples,
+    named: Sequence[str] | None = None,
+    degrees: Sequence[Fraction] | None = None,
+) -> Catalogue:
+    """Fit everything that applies; takes seconds to a minute. The same inputs give the same catalogue.
+
+    ``named`` limits number formats and structural methods (``exact`` is always there); ``degrees`` replaces
+    the defaults of each method. Raises NetworkError for a name that is not one.
+    """
+    offered = chosen_formats(named)
+    known = contexts(network, samples)
+    stages = {
+        layer.name: dict(_structures(layer, known[layer.name], named, degrees))
+        for layer in network.layers
+        if layer.has_weights
+    }
+    kept = _kept(network, stages)
+    empty = Catalogue(network, known, stages, kept, {})
+    variants = {layer.name: tuple(_variants(empty, layer, offered)) for layer in network.layers}
+    return replace(empty, variants=variants)
+
+
+def _structures(
+    layer: Layer, context: Context, named: Sequence[str] | None, degrees: Sequence[Fraction] | None
+) -> Iterator[tuple[str, Stages]]:
+    base = whole(layer)
+    yield EXACT, (base,)
+    for name, method in methods().items():
+        if named is None or name in named:
+            for degree, stages in method.fit(base, context, degrees).items():
+                yield str(Approximation(method=name, degree=degree)), stages
+
+
+def _kept(network: Network, stages: Mapping[str, Mapping[str, Stages]]) -> dict[str, dict[int, Index]]:
+    """From the last layer to the first: what a pool's consumer selects, the pool's producer may leave out."""
+    found: dict[str, dict[int, Index]] = {}
+    for layer in reversed(network.layers):
+        readers = [each for each in network.layers if layer.name in each.inputs]
+        if layer.op == "input" or len(readers) != 1:
+            found[layer.name] = {}
+        elif readers[0].has_weights:
+            found[layer.name] = _selections(stages[readers[0].name])
+        else:
+            keeps = readers[0].input_shape[2] == readers[0].output_shape[2]
+            found[layer.name] = found[readers[0].name] if keeps else {}
+    for layer in network.layers:
+        if not layer.has_weights and layer.inputs and not found[layer.inputs[0]]:
+            found[layer.name] = {}
+    return found
+
+
+def _selections(stages: Mapping[str, Stages]) -> dict[int, Index]:
+    firsts = [each[0] for each in stages.values()]
+    indices = [each.index for each in firsts if isinstance(each, Convolve) and each.index is not None]
+    return {len(each): each for each in indices}
+
+
+def _variants(known: Catalogue, layer: Layer, offered: Sequence[NumberFormat]) -> Iterator[Variant]:
+    last = layer is known.network.layers[-1]
+    widths = (0, *known.kept[layer.name])
+    if layer.has_weights:
+        for name, stages in known.stages[layer.name].items():
+            for each in offered:
+                for dtype in _output_dtypes(last):
+                    for channels in widths:
+                        form = Form(dtype, channels)
+                        yield from _weighted(known, layer.name, name, stages, each, form)
+        return
+    for each in offered:
+        for channels in widths:
+            yield from _plain(layer, each, channels, last)
+
+
+def _weighted(
+    known: Catalogue, layer: str, name: str, stages: Stages, number_format: NumberFormat, writes: Form
+) -> Iterator[Variant]:
+    """At most one variant: what saves nothing beside the layer as narrow is left out."""
+    approximation = str(replace(parse(name), number_format=number_format.name))
+    reads = Form(number_format.input_dtype, _read_width(known, layer, stages))
+    draft = Variant(layer, approximation, reads, writes, ())
+    shaped = known.stages_of(draft)
+    if name == EXACT or not writes.channels or saves(shaped, known.whole_of(draft)):
+        yield replace(draft, kernels=kernels(shaped, reads.dtype, writes.dtype))
+
+
+def _read_width(known: Catalogue, layer: str, stages: Stages) -> int:
+    """How many channels the tensor has that such stages read; 0 is all, of which they may select some."""
+    first, producer = stages[0], known.network[layer].inputs[0]
+    if not isinstance(first, Convolve) or first.index is None or not known.kept[producer]:
+        return 0
+    return len(first.index)
+
+
+def _plain(layer: Layer, number_format: NumberFormat, channels: int, last: bool) -> Iterator[Variant]:
+    (height, width, _), (rows, columns, _) = layer.input_shape, layer.output_shape
+    narrow = layer
+    if channels:
+        narrow = replace(layer, input_shape=(height, width, channels), output_shape=(rows, columns, channels))
+    if (found := number_format.plain_kernels(narrow, last)) is not None:
+        reads: DType = "float32" if layer.op == "input" else number_format.input_dtype
+        writes = Form(number_format.input_dtype, channels)
+        yield Variant(layer.name, number_format.name, Form(reads, channels), writes, found)
+
+
+def _output_dtypes(last: bool) -> tuple[DType, ...]:
+    return ("float32",) if last else ("float32", "uint8")
