@@ -1,4 +1,5 @@
 import pytest
+import tvm  # noqa: F401 - all of it: a test that loads a bundle first would load its runtime alone
 
 from tests.small_network import Small, make
 
