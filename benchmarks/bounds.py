@@ -21,7 +21,6 @@ from itertools import groupby, product
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
 from rich.console import Console
 
 from cluster.certify import renewed
@@ -35,11 +34,10 @@ from cluster.settings import ClusterSettings, RunFile, load_run_file
 from cluster.site import open_site
 from cluster.tables import console, plain_table
 from cluster.texts import costs_cells
-from cluster.verify import executable
+from cluster.verify import run_bundle
 from cost_model.store import Store
 from network.samples import Samples
 from runtime.bounds import Bounds
-from runtime.bundle import Bundle
 from tracker.device import DeviceKey
 from tracker.failure import Failure
 from workers.device import DeviceDriver
@@ -188,10 +186,8 @@ def _run_afresh(
     if not folder.configuration(pair.device).is_file():
         return Verdict(pair, None, "its job handed nothing over")
     result = read_result(folder, pair.device)
-    candidate, exact = Bundle.open(folder.bundle(pair.device)), Bundle.open(folder.exact_bundle(pair.device))
     samples = evaluation if answers else evaluation.take(1)
-    inputs, classes = np.ascontiguousarray(samples.x, np.float32), candidate.manifest.output_shape[-1]
-    outcome = driver.run(executable(candidate), executable(exact), inputs, classes, job.verify.runs)
+    outcome = run_bundle(folder, driver, samples, job.verify.runs)
     if isinstance(outcome, Failure) or result.certificate is None:
         return Verdict(pair, result, str(outcome))
     if answers:

@@ -24,7 +24,7 @@ from tracker.address import Address
 from tracker.device import DeviceKey
 from tracker.failure import Failure
 from workers.build import Executable
-from workers.device import DeviceDriver
+from workers.device import DeviceDriver, RunResult
 
 
 def verify(run: Path, tracker: str | None, console: Console) -> int:
@@ -58,21 +58,26 @@ def _verify_device(
 ) -> DeviceResult | Failure:
     """One device: bundle and exact bundle side by side; its files are written anew."""
     before = read_result(folder, device)
-    bundle = Bundle.open(folder.bundle(device))
-    exact = Bundle.open(folder.exact_bundle(device))
-    inputs = np.ascontiguousarray(samples.x, np.float32)
     driver = DeviceDriver(tracker, DeviceKey.parse(device))
-    classes = bundle.manifest.output_shape[-1]
-    outcome = driver.run(executable(bundle), executable(exact), inputs, classes, job.verify.runs)
+    outcome = run_bundle(folder, driver, samples, job.verify.runs)
     if isinstance(outcome, Failure):
         return outcome
     accuracy = float((outcome.logits.argmax(axis=1) == samples.y).mean())
     certificate = renewed(before, outcome, accuracy, len(samples))
     after = replace(before, certificate=certificate, limits=before.bounds.resolve(certificate.exact))
-    return _rewrite(folder, bundle, after)
+    return _rewrite(folder, Bundle.open(folder.bundle(device)), after)
 
 
-def executable(bundle: Bundle) -> Executable:
+def run_bundle(folder: RunFolder, driver: DeviceDriver, samples: Samples, runs: int) -> RunResult | Failure:
+    """A device's bundle beside its exact one, in a session of its own; the samples are answered once."""
+    device = str(driver.key)
+    bundle, exact = (Bundle.open(each) for each in (folder.bundle(device), folder.exact_bundle(device)))
+    inputs = np.ascontiguousarray(samples.x, np.float32)
+    classes = bundle.manifest.output_shape[-1]
+    return driver.run(_executable(bundle), _executable(exact), inputs, classes, runs)
+
+
+def _executable(bundle: Bundle) -> Executable:
     """A bundle as what can be run on a device over RPC."""
     names = (each.name for each in bundle.manifest.parameters)
     return Executable(bundle.library.read_bytes(), tuple(zip(names, bundle.parameters(), strict=True)), 0, 0)
@@ -84,7 +89,7 @@ def _rewrite(folder: RunFolder, bundle: Bundle, result: DeviceResult) -> DeviceR
     written = write_bundle(
         bundle.folder,
         bundle.library,
-        executable(bundle).parameters,
+        _executable(bundle).parameters,
         result.configuration,
         result.certificate,
         input_shape=manifest.input_shape,
