@@ -177,7 +177,7 @@ class _Search:
                 continue
             run = self.knowledge.run_of(selection)
             if run is None:
-                return self.try_on_device(selection)
+                return self.no_better(selection) or self.try_on_device(selection)
             if holds(run, self.bounds, self.policy.headroom / 2):
                 return self.verified() or Finished("holds", selection)
             problem = replace(problem, forbidden=(*problem.forbidden, outcome.variants))
@@ -200,16 +200,27 @@ class _Search:
         bound = self.limits.loss_pp
         return bound is not None and self.knowledge.joint_loss_pp[selection.variants] > bound
 
+    def no_better(self, selection: Selection) -> Finished | None:
+        """What is verified already, if the proposal does not answer more calibration samples right."""
+        best, loss = self.verified(self.policy.headroom / 2), self.knowledge.joint_loss_pp
+        if best and loss.get(best.selection.variants, 0.0) <= loss[selection.variants]:
+            return best
+        return None
+
     def try_on_device(self, selection: Selection) -> Decision:
         if self.rounds < self.policy.rounds:
             return NeedRun(selection)
         return self.verified() or Finished("unverified", self.closest())
 
-    def verified(self) -> Finished | None:
-        """The best configuration that held its bounds on the device: chosen by calibration samples."""
+    def verified(self, margin: float | None = None) -> Finished | None:
+        """The best configuration that held its bounds on the device: chosen by calibration samples.
+
+        Without a ``margin`` what has half the headroom left goes before what just holds.
+        """
         runs = self.knowledge.runs
-        holding = [run for run in runs if holds(run, self.bounds, self.policy.headroom / 2)]
-        holding = holding or [run for run in runs if holds(run, self.bounds)]
+        holding = [run for run in runs if holds(run, self.bounds, margin or self.policy.headroom / 2)]
+        if margin is None:
+            holding = holding or [run for run in runs if holds(run, self.bounds)]
         if not holding:
             return None
         loss = self.knowledge.joint_loss_pp
