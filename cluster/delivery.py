@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +21,7 @@ from network.target import Target
 from runtime.bounds import Bounds, ResolvedBounds
 from runtime.bundle import Bundle, write_bundle
 from runtime.configuration import Certificate, Configuration, Verdict
+from runtime.errors import BundleError
 from tracker.device import DeviceKey
 from workers.build import Executable
 
@@ -115,3 +116,16 @@ class Delivery:
                 output_shape=(1, self.network.output_size),
                 requires=self.targets[configuration.device_class].isa.requires,
             )
+
+
+def same_bundle(folder: Path, result: DeviceResult) -> Bundle | None:
+    """The bundle that is there, if it is whole, of the same configuration, and certified by the same run."""
+    try:
+        bundle = Bundle.open(folder)
+    except BundleError:
+        return None
+    before, now = bundle.manifest.certificate, result.certificate
+    if before is None or now is None or bundle.manifest.configuration != result.configuration:
+        return None
+    known = replace(now, issued=before.issued, storage_bytes=before.storage_bytes)
+    return bundle if before == known else None

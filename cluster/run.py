@@ -12,7 +12,7 @@ from rich.console import Console
 from cluster.choices import Choices, write_choices
 from cluster.coordinator import Coordinator
 from cluster.decision import Finished, Policy
-from cluster.delivery import Delivery
+from cluster.delivery import Delivery, same_bundle
 from cluster.device_result import DeviceResult
 from cluster.evidence import estimates_of, evidence_of
 from cluster.fleet import Fleet
@@ -122,8 +122,13 @@ class Execution:
         return result
 
     def _bundle(self, folder: Path, result: DeviceResult) -> DeviceResult:
-        """Write a bundle; the result, with the certificate that names what the bundle takes to the byte."""
+        """Write a bundle; the result, with the certificate that names what the bundle takes to the byte.
+
+        What an earlier execution handed over with the same certificate stays.
+        """
         configuration = result.configuration
+        if (kept := same_bundle(folder, result)) is not None:
+            return replace(result, certificate=kept.manifest.certificate)
         executable = self._site.work.deployed(configuration.device_class, selection_of(configuration))
         bundle = self._delivery.write_bundle(folder, result, executable)
         return replace(result, certificate=bundle.manifest.certificate)

@@ -10,7 +10,7 @@ import pytest
 import runtime
 from cluster.certify import renewed
 from cluster.decision import Finished
-from cluster.delivery import Delivery
+from cluster.delivery import Delivery, same_bundle
 from cluster.device_result import DeviceResult, from_yaml, to_yaml
 from cluster.errors import ClusterError
 from cluster.ledger import Ledger, Scope
@@ -149,6 +149,20 @@ def test_a_bundle_takes_what_was_said_and_answers(case: Case, small: Small, tmp_
         logits = runtime.load(folder).run(small.samples.x)
         assert (logits.argmax(axis=1) == case.logits.argmax(axis=1)).mean() >= share
     np.testing.assert_allclose(logits, case.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_bundle_that_is_there_stays_for_the_same_certificate_alone(case: Case, tmp_path: Path):
+    result, folder = case.result(), tmp_path / "bundle"
+    assert same_bundle(folder, result) is None
+    written = case.delivery.write_bundle(folder, result, case.executables[case.int8])
+    kept = same_bundle(folder, result)
+    assert kept is not None
+    assert kept.manifest == written.manifest
+    assert result.certificate is not None
+    slower = replace(result.certificate, latency_s=2 * result.certificate.latency_s)
+    assert same_bundle(folder, replace(result, certificate=slower)) is None
+    (folder / "parameters.bin").write_bytes(b"")
+    assert same_bundle(folder, result) is None
 
 
 def test_choices_hold_what_the_run_taught(case: Case):
