@@ -107,7 +107,8 @@ def test_the_configuration_keeps_its_bounds(folder: RunFolder) -> None:
     result = read_result(folder, DEVICE)
     certificate = result.certificate
     assert certificate is not None
-    assert (result.verdict, certificate.runs, certificate.samples) == ("holds", 100, 300)
+    assert (result.verdict, certificate.samples) == ("holds", 300)
+    assert certificate.runs >= 100
     assert not result.limits.violated(certificate.costs)
     assert certificate.latency_s <= 0.8 * certificate.exact_latency_s
     assert certificate.peak_bytes <= 0.6 * certificate.exact_peak_bytes
