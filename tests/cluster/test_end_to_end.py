@@ -200,7 +200,7 @@ def test_verify_issues_the_certificate_anew(blinknet: CommandLine, job: Job, fol
     before = read_result(folder, DEVICE)
     output = blinknet.run("verify", str(job.folder))
     after = read_result(folder, DEVICE)
-    assert "holds, 100 runs, 300 samples" in output
+    assert "holds, 120 runs, 300 samples" in output
     assert after.configuration == before.configuration
     assert after.certificate is not None
     assert before.certificate is not None
@@ -220,7 +220,7 @@ def test_a_stock_server_is_a_device_and_impossible_bounds_get_a_best_effort(
     result = read_result(folder, str(key))
     assert result.verdict == "best effort"
     assert result.certificate is not None
-    assert result.certificate.runs == 100
+    assert result.certificate.runs >= 100
     assert 0.001 * result.certificate.exact_latency_s < (result.nearest["latency"] or 0.0)
     assert json.loads(folder.record.read_text())["tracker"] == str(tracker.address)
     assert f"{key}: INFEASIBLE" in output
