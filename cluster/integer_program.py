@@ -1,8 +1,8 @@
 """The mixed-integer program behind the solver, in the form HiGHS takes it.
 
 One binary a variant. Latency, storage and divergence add up; for every layer the parameters of the whole
-network with that layer's own live bytes are below the memory bound. Rows are scaled by their bound, because
-seconds are 1e-5 and bytes 1e7.
+network with that layer's own live bytes, and what waits beside it, are below the memory bound. Rows are
+scaled by their bound, because seconds are 1e-5 and bytes 1e7.
 """
 
 from __future__ import annotations
@@ -116,16 +116,24 @@ class IntegerProgram:
     def _expressions(self, quantity: Objective) -> list[Floats]:
         """Coefficients of what must stay below a bound: one sum, or one peak a layer."""
         if quantity == "memory":
-            live = self._row([each.live_bytes for each in self._options])
-            peaks = [np.where(self._in_layer(layer), live, 0.0) for layer in range(len(self._problem.layers))]
-            for each in peaks:
-                each[self._parameters] = self._unit["memory"]
-            return peaks
+            return [self._peak(layer) for layer in range(len(self._problem.layers))]
         return [self._row([getattr(each, FIELDS[quantity]) for each in self._options])]
+
+    def _peak(self, layer: int) -> Floats:
+        """All parameters, what the layer needs, and the outputs that wait beside it."""
+        live = self._row([each.live_bytes for each in self._options])
+        waiting = self._row([each.output_bytes for each in self._options])
+        held = self._problem.held[layer] if self._problem.held else ()
+        beside = np.isin(np.concatenate([self._layer, [-1, -1]]), held)
+        peak = np.where(self._in_layer(layer), live, np.where(beside, waiting, 0.0))
+        peak[self._parameters] = self._unit["memory"]
+        return peak
 
     def _dearest(self, quantity: Objective) -> float:
         """At least what any configuration costs without offsets; the unit that costs are scaled by."""
-        names = ("parameter_bytes", "live_bytes") if quantity == "memory" else (FIELDS[quantity],)
+        names = (
+            ("parameter_bytes", "live_bytes", "output_bytes") if quantity == "memory" else (FIELDS[quantity],)
+        )
         layers = self._problem.layers
         return sum(max(getattr(each, name) for each in layer) for layer in layers for name in names) or 1.0
 

@@ -11,7 +11,7 @@ from network.approximations import Catalogue, catalogue
 from network.layers import Network
 from network.onnx_import import load
 from network.samples import Samples, load_samples
-from network.target import Target
+from network.target import Target, triple
 from tracker.device import Description
 
 
@@ -70,7 +70,7 @@ def target_of(settings: DeviceSettings, description: Description) -> Target:
     """What to compile for: as the run file says, else the best that the device can run."""
     if settings.target is None:
         return Target.for_features(description.architecture, description.features)
-    return Target(f"{description.architecture}-linux-gnu", settings.target.mcpu, settings.target.mattr)
+    return Target(triple(description.architecture), settings.target.mcpu, settings.target.mattr)
 
 
 def plan(material: Material, targets: Mapping[str, Target]) -> dict[str, ClassPlan]:

@@ -61,6 +61,7 @@ def problem_of(table: Table, knowledge: Knowledge) -> Problem:
     return Problem(
         layers=tuple(_options(candidates, knowledge, correction) for candidates in table.layers),
         edges=table.edges,
+        held=table.held,
         latency_offset_s=correction.overhead_s,
         memory_offset_bytes=memory_offset_bytes(table, knowledge),
         storage_offset_bytes=storage_offset_bytes(table, knowledge),
@@ -103,9 +104,11 @@ def storage_offset_bytes(table: Table, knowledge: Knowledge) -> int:
 
 def planned_peak_bytes(table: Table, selection: Selection) -> int:
     """All parameters and the largest live set."""
-    return peak_bytes(
-        [LayerMemory(each.parameter_bytes, each.live_bytes) for each in candidates_of(table, selection)]
-    )
+    layers = [
+        LayerMemory(each.parameter_bytes, each.live_bytes, each.output_bytes)
+        for each in candidates_of(table, selection)
+    ]
+    return peak_bytes(layers, table.held)
 
 
 def predict(table: Table, knowledge: Knowledge, selection: Selection) -> Costs:
@@ -137,6 +140,7 @@ def _options(
             latency_s=correction.scale * seconds,
             parameter_bytes=each.parameter_bytes,
             live_bytes=each.live_bytes,
+            output_bytes=each.output_bytes,
             storage_bytes=each.parameter_bytes,
             divergence=knowledge.divergence[each.layer, each.approximation],
             reads=str(each.reads),

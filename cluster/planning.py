@@ -48,6 +48,7 @@ def plan_class(device_class: str, target: Target, known: Catalogue) -> ClassPlan
         edges=tuple((order[producer], order[consumer]) for producer, consumer in network.edges),
         samples={key: _sample(device_class, target.isa, *kernel) for key, kernel in kernels.items()},
         input_bytes=4 * prod(network.input_shape),
+        held=network.held,
     )
     return ClassPlan(table, target, kernels)
 
@@ -95,6 +96,7 @@ def _candidate(variant: Variant, isa: Isa, kernels: dict[str, KernelRequest]) ->
         steps=tuple(steps),
         parameter_bytes=memory.parameter_bytes,
         live_bytes=memory.live_bytes,
+        output_bytes=memory.output_bytes,
     )
 
 

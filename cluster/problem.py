@@ -8,6 +8,7 @@ from math import fsum, inf
 from typing import Literal
 
 from cluster.errors import ClusterError
+from cost_model.memory import LayerMemory, peak_bytes
 
 Objective = Literal["divergence", "latency", "memory", "storage"]
 OBJECTIVES: tuple[Objective, ...] = ("latency", "memory", "storage", "divergence")
@@ -35,6 +36,8 @@ class Option:
     parameter_bytes: int
     live_bytes: int
     """Alive at once while the layer runs: input, output, workspace, and what lies between its kernels."""
+    output_bytes: int
+    """Alive for as long as somebody behind it reads it."""
     storage_bytes: int
     divergence: float
     reads: str
@@ -44,7 +47,19 @@ class Option:
     @property
     def costs(self) -> tuple[float, ...]:
         """Everything that less of is better."""
-        return (self.latency_s, self.parameter_bytes, self.live_bytes, self.storage_bytes, self.divergence)
+        return (
+            self.latency_s,
+            self.parameter_bytes,
+            self.live_bytes,
+            self.output_bytes,
+            self.storage_bytes,
+            self.divergence,
+        )
+
+    @property
+    def memory(self) -> LayerMemory:
+        """What the memory model wants to know."""
+        return LayerMemory(self.parameter_bytes, self.live_bytes, self.output_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,8 @@ class Problem:
     layers: tuple[tuple[Option, ...], ...]
     edges: tuple[tuple[int, int], ...]
     """Producer and consumer layer: the one writes what the other reads."""
+    held: tuple[tuple[int, ...], ...] = ()
+    """For each layer those whose outputs wait beside it; nothing: a chain, where none does."""
     latency_offset_s: float = 0.0
     memory_offset_bytes: int = 0
     storage_offset_bytes: int = 0
@@ -136,10 +153,10 @@ class Infeasible:
 def totals_of(problem: Problem, choice: Sequence[int]) -> Totals:
     """What the configuration with these option indices costs."""
     options = [layer[index] for layer, index in zip(problem.layers, choice, strict=True)]
-    parameters = sum(each.parameter_bytes for each in options)
     return Totals(
         latency_s=fsum([problem.latency_offset_s, *(each.latency_s for each in options)]),
-        memory_bytes=problem.memory_offset_bytes + parameters + max(each.live_bytes for each in options),
+        memory_bytes=problem.memory_offset_bytes
+        + peak_bytes([each.memory for each in options], problem.held),
         storage_bytes=problem.storage_offset_bytes + sum(each.storage_bytes for each in options),
         divergence=fsum(each.divergence for each in options),
     )

@@ -40,11 +40,14 @@ class Work:
         self._plans = plans
         self.approximations = material.approximations
         self._labels = material.evaluation.y
-        self._exact_logits: Any = None
+        self._exact: dict[str, Any] = {}
         self._host_cores = tuple(host_cores)
         self._network = ray.put(material.network)
         self._bench = ray.put(Bench(material.known, material.calibration))
-        self._inputs = ray.put(np.ascontiguousarray(material.evaluation.x, np.float32))
+        self._inputs = {
+            "calibration": material.calibration.x,
+            "evaluation": ray.put(np.ascontiguousarray(material.evaluation.x, np.float32)),
+        }
         self._classes = material.network.output_size
         self._refitted: dict[tuple[str, ...], Any] = {}
         self._executables: dict[tuple[str, str], Any] = {}
@@ -74,7 +77,8 @@ class Work:
 
     def evaluate_jointly(self, variants: Sequence[str]) -> Any:
         """The ``Effect`` of a whole configuration."""
-        return evaluate_jointly.remote(self._bench, self._fitted(tuple(variants)), self._host_cores)
+        fitted, exact = self._fitted(tuple(variants)), self._exact_answers("calibration")
+        return evaluate_jointly.remote(self._bench, fitted, exact, self._host_cores)
 
     def executable(self, device_class: str, selection: Selection) -> Any:
         """The ``Executable`` of a selection; assembled once a class."""
@@ -87,7 +91,9 @@ class Work:
     def run(self, actor: Any, device_class: str, selection: Selection, exact: Selection) -> Any:
         """A ``RunResult`` of a selection beside the exact one."""
         candidate, reference = (self.executable(device_class, each) for each in (selection, exact))
-        return actor.run.remote(candidate, reference, self._inputs, self._classes, self._run.verify.runs)
+        return actor.run.remote(
+            candidate, reference, self._inputs["evaluation"], self._classes, self._run.verify.runs
+        )
 
     def deployed(self, device_class: str, selection: Selection) -> Executable:
         """The same as a value: what goes into the bundle."""
@@ -96,13 +102,18 @@ class Work:
 
     def effect(self, logits: NDArray[np.float32]) -> Effect:
         """Compare a device's answers to the evaluation samples with the exact network's on this host."""
-        if self._exact_logits is None:
-            self._exact_logits = exact_answers.remote(self._bench, self._inputs, self._host_cores)
-        return effect(logits, ray.get(self._exact_logits), self._labels)
+        return effect(logits, ray.get(self._exact_answers("evaluation")), self._labels)
 
     def missing_features(self, device_class: str, description: Description) -> tuple[str, ...]:
         """What the class is compiled for and the device does not have."""
-        return tuple(sorted(set(self._plans[device_class].target.isa.requires) - set(description.features)))
+        target = self._plans[device_class].target
+        return target.missing(description.architecture, description.features)
+
+    def _exact_answers(self, samples: str) -> Any:
+        """The exact network's logits on calibration or evaluation samples, once."""
+        if samples not in self._exact:
+            self._exact[samples] = exact_answers.remote(self._bench, self._inputs[samples], self._host_cores)
+        return self._exact[samples]
 
     def _fitted(self, variants: tuple[str, ...]) -> Any:
         """Layer to ``Fitted``: a whole configuration fitted in context, once for all classes."""

@@ -20,6 +20,8 @@ class LayerMemory:
     """Kept for as long as the network is loaded."""
     live_bytes: int
     """Alive at once while the layer runs: the most that any of its kernels needs."""
+    output_bytes: int = 0
+    """What stays where a layer further behind reads it too."""
 
     @classmethod
     def of(cls, works: Sequence[Work]) -> LayerMemory:
@@ -29,10 +31,18 @@ class LayerMemory:
             live_bytes=max(
                 (each.input_bytes + each.output_bytes + each.workspace_bytes for each in works), default=0
             ),
+            output_bytes=works[-1].output_bytes if works else 0,
         )
 
 
-def peak_bytes(layers: Sequence[LayerMemory]) -> int:
-    """Most bytes alive at once: parameters of all layers and the largest live set."""
-    largest = max((each.live_bytes for each in layers), default=0)
-    return sum(each.parameter_bytes for each in layers) + largest
+def peak_bytes(layers: Sequence[LayerMemory], held: Sequence[Sequence[int]] = ()) -> int:
+    """Most bytes alive at once: parameters of all layers and the largest live set.
+
+    ``held`` names for each layer those whose outputs wait beside it (``Network.held``); nothing: a chain.
+    """
+    beside = held or [()] * len(layers)
+    live = (
+        layer.live_bytes + sum(layers[index].output_bytes for index in waiting)
+        for layer, waiting in zip(layers, beside, strict=True)
+    )
+    return sum(each.parameter_bytes for each in layers) + max(live, default=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,21 +178,29 @@ def _module(network: Network, calls: Mapping[str, tuple[_Call, ...]]) -> Any:
     with builder.function("main", [x, *variables.values()]):
         values: dict[str, Any] = {}
         for layer in network.layers:
-            value = values[layer.inputs[0]] if layer.inputs else x
+            read = [values[name] for name in layer.inputs] or [x]
             for call in calls[layer.name]:
-                value = _emitted(builder, call, functions[call.symbol], value, variables)
-            values[layer.name] = value
-        builder.emit_func_output(_viewed(builder, value, (1, network.output_size), "float32"))
+                read = [_emitted(builder, call, functions[call.symbol], read, variables)]
+            (values[layer.name],) = read
+        result = values[network.layers[-1].name]
+        builder.emit_func_output(_viewed(builder, result, (1, network.output_size), "float32"))
     return builder.get()
 
 
-def _emitted(builder: Any, call: _Call, function: Any, value: Any, variables: Mapping[str, Any]) -> Any:
+def _emitted(
+    builder: Any, call: _Call, function: Any, read: Sequence[Any], variables: Mapping[str, Any]
+) -> Any:
     from tvm import relax
 
-    source, *_, result = call.kernel.arguments(call.isa)
-    inputs = [_viewed(builder, value, source.shape, source.dtype)]
+    *arguments, result = call.kernel.arguments(call.isa)
+    sources = arguments[: call.kernel.inputs]
+    inputs = [_viewed(builder, *each) for each in _shaped(read, sources)]
     inputs += [variables[name] for name, _ in call.parameters]
     return builder.emit(relax.call_tir(function, inputs, relax.TensorType(result.shape, result.dtype)))
+
+
+def _shaped(read: Sequence[Any], sources: Sequence[TensorSpec]) -> list[tuple[Any, tuple[int, ...], str]]:
+    return [(value, each.shape, each.dtype) for value, each in zip(read, sources, strict=True)]
 
 
 def _viewed(builder: Any, value: Any, shape: tuple[int, ...], dtype: str) -> Any:

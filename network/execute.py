@@ -20,9 +20,11 @@ from network.errors import NetworkError
 from network.isa import Isa
 from network.layers import Network
 from network.target import Target
-from network.variants import Fitted, Kernel, Step
+from network.variants import Fitted, Kernel, Step, TensorSpec
 
 Request = tuple[Kernel, Tile]
+SAMPLES = "samples"
+"""What stands for the network's input beside the layers' outputs."""
 
 
 class Executor:
@@ -56,38 +58,73 @@ class Executor:
         """
         check_choices(network, choices)
         _check_samples(f"network {network.name}", inputs, network.input_shape, "float32")
-        chosen = {layer.name: _requests(choices[layer.name]) for layer in network.layers}
-        self.compile(request for requests in chosen.values() for request in requests)
-        program = _Program(network.input_shape, "float32")
-        values: dict[str, Any] = {}
-        for layer in network.layers:
-            value = values[layer.inputs[0]] if layer.inputs else program.source
-            steps = choices[layer.name].fitted.steps
-            values[layer.name] = self._add(program, value, steps, chosen[layer.name])
-        outputs = program.run(inputs, values[network.layers[-1].name])
+        last = network.layers[-1].name
+        fitted = {name: choice.fitted for name, choice in choices.items()}
+        outputs = self.run_layers(network, fitted, {SAMPLES: inputs}, [last])[last]
         return outputs.reshape(len(inputs), network.output_size)
 
-    def run_variant(self, fitted: Fitted, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Outputs (n, height, width * channels) of a layer's inputs, each of the first kernel's input shape.
+    def run_layers(
+        self,
+        network: Network,
+        fitted: Mapping[str, Fitted],
+        given: Mapping[str, NDArray[Any]],
+        wanted: Sequence[str],
+    ) -> dict[str, NDArray[Any]]:
+        """Outputs (n, height, width * channels) of the wanted ones of some layers.
 
-        Uses each kernel's first tile: tiles change the time, never the result. Raises NetworkError when the
-        inputs do not fit the variant.
+        ``given`` are outputs of the layers ahead of them, as this gives them, and the SAMPLES where the first
+        layer is among them. Uses each kernel's first tile.
+        """
+        isa = self.target.isa
+        chosen = {name: _requests(first_tiles(each, isa)) for name, each in fitted.items()}
+        self.compile(request for requests in chosen.values() for request in requests)
+        program = _Program([TensorSpec(each.shape[1:], str(each.dtype)) for each in given.values()])
+        values: dict[str, Any] = dict(zip(given, program.sources, strict=True))
+        for layer in network.layers:
+            if layer.name in fitted:
+                read = tuple(values[name] for name in layer.inputs or (SAMPLES,))
+                steps = fitted[layer.name].steps
+                values[layer.name] = self._add(program, read, steps, chosen[layer.name])
+        outputs = program.run(tuple(given.values()), [values[name] for name in wanted])
+        return dict(zip(wanted, outputs, strict=True))
+
+    def run_variant(self, fitted: Fitted, *inputs: NDArray[Any]) -> NDArray[Any]:
+        """Outputs (n, height, width * channels) of n samples of each of a layer's inputs.
+
+        Each sample has the shape of the first kernel's argument. Uses each kernel's first tile: tiles change
+        the time, never the result. Raises NetworkError when the inputs do not fit the variant.
         """
         if not fitted.steps:
-            return inputs
+            return inputs[0]
         variant, isa = fitted.variant, self.target.isa
-        source = variant.kernels[0].arguments(isa)[0]
-        _check_samples(f"variant {variant.key} of layer {variant.layer}", inputs, source.shape, source.dtype)
+        owner, first = f"variant {variant.key} of layer {variant.layer}", variant.kernels[0]
+        sources = first.arguments(isa)[: first.inputs]
+        if len(inputs) != len(sources):
+            raise NetworkError(f"{owner} reads {len(sources)} tensors and was given {len(inputs)}; pass each")
+        for given, source in zip(inputs, sources, strict=True):
+            _check_samples(owner, given, source.shape, source.dtype)
         requests = _requests(first_tiles(fitted, isa))
         self.compile(requests)
-        program = _Program(source.shape, source.dtype)
-        return program.run(inputs, self._add(program, program.source, fitted.steps, requests))
+        program = _Program(sources)
+        (outputs,) = program.run(inputs, [self._add(program, program.sources, fitted.steps, requests)])
+        return outputs
 
-    def _add(self, program: _Program, value: Any, steps: Sequence[Step], requests: Sequence[Request]) -> Any:
-        """Continue the program from tensor ``value``; gives the tensor that the last step writes."""
+    def _add(
+        self, program: _Program, values: Sequence[Any], steps: Sequence[Step], requests: Sequence[Request]
+    ) -> Any:
+        """Continue the program from the tensors that the first step reads; gives what the last one writes."""
         for step, request in zip(steps, requests, strict=True):
-            value = program.add(self._functions[request_key(*request)], step, value, self.target.isa)
+            values = (program.add(self._functions[request_key(*request)], step, values, self.target.isa),)
+        (value,) = values
         return value
+
+
+def as_read(fitted: Fitted, isa: Isa, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Samples (n, height, width, channels) of each input in the shapes that the first kernel reads."""
+    if not fitted.steps:
+        return list(inputs)
+    sources = fitted.steps[0].kernel.arguments(isa)
+    return [x.reshape(len(x), *source.shape) for x, source in zip(inputs, sources, strict=False)]
 
 
 def first_tiles(fitted: Fitted, isa: Isa) -> Choice:
@@ -111,31 +148,35 @@ class _Program:
     Samples are copied into an aligned tensor: kernels may assume 64 bytes of alignment, numpy gives 16.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+    def __init__(self, sources: Sequence[TensorSpec]) -> None:
         from tvm.runtime import empty
 
-        self.source = empty(shape, dtype)
+        self.sources = tuple(empty(source.shape, source.dtype) for source in sources)
         self._calls: list[tuple[Any, tuple[Any, ...]]] = []
 
-    def add(self, function: Any, step: Step, value: Any, isa: Isa) -> Any:
-        """Call a kernel on a tensor that is there already; gives the tensor that it writes."""
+    def add(self, function: Any, step: Step, values: Sequence[Any], isa: Isa) -> Any:
+        """Call a kernel on tensors that are there already; gives the tensor that it writes."""
         from tvm.runtime import empty, tensor
 
-        source, *_, result = step.kernel.arguments(isa)
+        *arguments, result = step.kernel.arguments(isa)
+        sources = arguments[: step.kernel.inputs]
+        read = [_viewed(value, source.shape) for value, source in zip(values, sources, strict=True)]
         packed = [tensor(array) for array in step.kernel.pack(isa, step.parameters)]
         written = empty(result.shape, result.dtype)
-        self._calls.append((function, (_viewed(value, source.shape), *packed, written)))
+        self._calls.append((function, (*read, *packed, written)))
         return written
 
-    def run(self, inputs: NDArray[Any], value: Any) -> NDArray[Any]:
-        """The tensor ``value`` after each sample."""
-        source, result = np.from_dlpack(self.source), np.from_dlpack(value)
-        outputs = np.empty((len(inputs), *result.shape), result.dtype)
-        for sample, output in zip(inputs, outputs, strict=True):
-            source[...] = sample
+    def run(self, inputs: Sequence[NDArray[Any]], values: Sequence[Any]) -> list[NDArray[Any]]:
+        """Those tensors after each sample, one of each input."""
+        sources, results = ([np.from_dlpack(each) for each in several] for several in (self.sources, values))
+        outputs = [np.empty((len(inputs[0]), *each.shape), each.dtype) for each in results]
+        for index in range(len(inputs[0])):
+            for source, samples in zip(sources, inputs, strict=True):
+                source[...] = samples[index]
             for function, arguments in self._calls:
                 function(*arguments)
-            output[...] = result
+            for output, result in zip(outputs, results, strict=True):
+                output[index] = result
         return outputs
 
 

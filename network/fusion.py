@@ -1,7 +1,4 @@
-"""What is fused into a layer: batch normalisation, a constant that is added, and ReLU. All of it is exact.
-
-Each function gives the layers with the operation applied behind the last one.
-"""
+"""What is fused into a layer: batch normalisation, sums and products with constants, ReLU. All exact."""
 
 from __future__ import annotations
 
@@ -10,45 +7,55 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from network.draft import Draft, Tensor
 from network.layers import Layer
 
-Layers = tuple[Layer, ...]
 Vector = NDArray[np.float32]
 
 
-def fuse_affine(layers: Layers, scale: Vector, shift: Vector, name: str) -> Layers:
+def fuse_affine(draft: Draft, tensor: Tensor, scale: Vector, shift: Vector, name: str) -> Tensor:
     """Multiply each channel by ``scale`` and add ``shift``, both ``(channels,)``.
 
-    Folds into the weights of the last layer. Where that has none, or a ReLU is in between, it becomes a 1x1
-    convolution of its own with a diagonal weight.
+    Folds into the weights of the layer. Where that has none, others read it too or a ReLU is in between, it
+    becomes a layer of its own: a 1x1 convolution of each channel by itself.
     """
-    *before, last = layers
-    if last.weight is None or last.bias is None or last.relu:
-        return (*layers, _diagonal(last, scale, shift, name))
+    layer = draft[tensor]
+    if layer.weight is None or layer.bias is None or layer.relu or not tensor.sole:
+        return draft.add(_by_itself(layer, scale, shift, name), tensor.rank)
     exact = scale.astype(np.float64)
-    weight = last.weight * exact[:, None, None, None]
-    bias = last.bias * exact + shift
-    return (*before, replace(last, weight=weight.astype(np.float32), bias=bias.astype(np.float32)))
+    weight = (layer.weight * exact[:, None, None, None]).astype(np.float32)
+    bias = (layer.bias * exact + shift).astype(np.float32)
+    return draft.fuse(tensor, replace(layer, weight=weight, bias=bias))
 
 
-def fuse_relu(layers: Layers, name: str) -> Layers:
-    """Clamp at zero: in the last layer's epilogue, or in that of the layer before trailing max pools.
+def fuse_relu(draft: Draft, tensor: Tensor, limit: float, name: str) -> Tensor:
+    """Clamp at zero, and at ``limit`` unless that is 0, in an epilogue: its own or that ahead of a max pool.
 
     A maximum commutes with a clamp, so moving it ahead of a max pool changes nothing. Elsewhere it is a
     layer of its own.
     """
-    if layers[-1].op == "max_pool":
-        moved = fuse_relu(layers[:-1], name)
-        return (*moved, replace(layers[-1], inputs=(moved[-1].name,)))
-    if layers[-1].has_weights:
-        return (*layers[:-1], replace(layers[-1], relu=True))
-    if layers[-1].op == "relu":
-        return layers
-    shape = layers[-1].output_shape
-    return (*layers, Layer(name, "relu", (layers[-1].name,), shape, shape, relu=True))
+    layer = draft[tensor]
+    if tensor.sole and layer.op == "max_pool":
+        before = draft.sole_input(layer)
+        if before is not None and draft[before].has_weights and not draft[before].relu:
+            fuse_relu(draft, before, limit, name)
+            return tensor
+    if tensor.sole and not layer.relu and (layer.has_weights or layer.op in {"add", "conv_transpose"}):
+        return draft.fuse(tensor, replace(layer, relu=True, limit=limit))
+    shape = layer.output_shape
+    return draft.add(Layer(name, "relu", (layer.name,), shape, shape, relu=True, limit=limit), tensor.rank)
 
 
-def _diagonal(last: Layer, scale: Vector, shift: Vector, name: str) -> Layer:
-    weight = np.diag(scale).astype(np.float32)[:, None, None, :]
-    shape = last.output_shape
-    return Layer(name, "conv2d", (last.name,), shape, shape, weight=weight, bias=shift.astype(np.float32))
+def _by_itself(layer: Layer, scale: Vector, shift: Vector, name: str) -> Layer:
+    shape = layer.output_shape
+    weight = np.ascontiguousarray(scale, np.float32).reshape(-1, 1, 1, 1)
+    return Layer(
+        name,
+        "conv2d",
+        (layer.name,),
+        shape,
+        shape,
+        groups=shape[2],
+        weight=weight,
+        bias=shift.astype(np.float32),
+    )

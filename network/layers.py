@@ -6,14 +6,30 @@ Activations are NHWC in memory and are handed from kernel to kernel as ``(height
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
-Operator = Literal["input", "conv2d", "dense", "max_pool", "avg_pool", "relu"]
+Operator = Literal[
+    "input",
+    "conv2d",
+    "conv_transpose",
+    "dense",
+    "max_pool",
+    "avg_pool",
+    "relu",
+    "add",
+    "mul",
+    "concat",
+    "lrn",
+    "resize",
+    "softmax",
+    "unary",
+]
 DType = Literal["float32", "uint8"]
 INPUT = "input"
 
@@ -31,22 +47,43 @@ class Layer:
     inputs: tuple[str, ...]
     """Names of the layers whose outputs it reads; empty for ``input``."""
     input_shape: Shape
+    """Of the first one; ``add`` reads several of this shape, ``concat`` several of this height and width."""
     output_shape: Shape
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Top, left, bottom, right."""
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    """Of channels that a convolution keeps apart."""
     weight: NDArray[np.float32] | None = None
-    """``(output channels, kernel height, kernel width, input channels)``."""
+    """``(output channels, kernel height, kernel width, input channels of a group)``."""
     bias: NDArray[np.float32] | None = None
     """``(output channels,)``."""
     relu: bool = False
+    limit: float = 0.0
+    """What a ReLU is clipped to from above (6 for ReLU6); 0 does not clip."""
     count_include_pad: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What only some operators have: what the kernels of ``lrn``, ``resize`` and ``unary`` take by that name,
+    the ``channels`` of each input of a ``concat``, whether the factors of a ``mul`` are ``per_channel``."""
 
     @property
     def has_weights(self) -> bool:
-        """Whether the anchor is a conv2d or a dense."""
-        return self.weight is not None
+        """Whether the anchor is a convolution or a dense layer, which approximations know."""
+        return self.op in {"conv2d", "dense"}
+
+    @property
+    def filters(self) -> NDArray[np.float32]:
+        """The weight of a layer that has one."""
+        if self.weight is None:
+            raise ValueError(f"layer {self.name} ({self.op}) has no weight; ask has_weights first")
+        return self.weight
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel is convolved on its own."""
+        return self.groups > 1 and self.groups == self.input_shape[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,12 +97,33 @@ class Network:
     """``(channels, height, width)`` as the user's samples have it."""
     layers: tuple[Layer, ...]
 
+    def readers(self, name: str) -> tuple[Layer, ...]:
+        """Layers that read the output of this one."""
+        return tuple(each for each in self.layers if name in each.inputs)
+
     def __getitem__(self, name: str) -> Layer:
         for layer in self.layers:
             if layer.name == name:
                 return layer
         raise KeyError(
             f"network {self.name} has no layer {name}; it has {[each.name for each in self.layers]}"
+        )
+
+    @property
+    def held(self) -> tuple[tuple[int, ...], ...]:
+        """For each layer, by index, those ahead whose outputs it does not read but somebody behind it does.
+
+        Those lie in memory beside what the layer itself needs.
+        """
+        order = {layer.name: index for index, layer in enumerate(self.layers)}
+        last = {order[source]: order[reader] for source, reader in self.edges}
+        return tuple(
+            tuple(
+                each
+                for each in range(index)
+                if last.get(each, 0) > index and self.layers[each].name not in layer.inputs
+            )
+            for index, layer in enumerate(self.layers)
         )
 
     @property

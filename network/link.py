@@ -1,4 +1,4 @@
-"""Links object files into a shared library: for the host with what it has, for other machines with zig's lld.
+"""Links object files into a shared library: with the host's tools, a cross linker, or zig's lld.
 
 Libraries are linked against nothing: the few functions of TVM and libc that kernels call are in every
 process that loads them, so a library asks for no particular libc version on the device.
@@ -16,14 +16,16 @@ from importlib.util import find_spec
 from network.errors import NetworkError
 
 _COMPILERS = ("cc", "gcc", "g++", "clang")
-_SHARED = ("-shared", "-s")
-"""Stripped: debug information is half of a library, and storage is one of the bounds."""
+_SHARED = ("-shared", "-s", "-z", "norelro", "-z", "noseparate-code")
+"""Storage is one of the bounds: without debug information, and without the gaps that protect nothing here."""
 _EMULATIONS = {
     "x86_64": "elf_x86_64",
     "aarch64": "aarch64linux",
     "armv7l": "armelf_linux_eabi",
     "riscv64": "elf64lriscv",
 }
+_BINUTILS = {"armv7l": "arm-linux-gnueabihf"}
+"""What Debian, Fedora and others put before ``-ld``, where it is not ``ARCHITECTURE-linux-gnu``."""
 
 
 def linker(mtriple: str) -> Callable[..., None]:
@@ -45,9 +47,10 @@ def linker(mtriple: str) -> Callable[..., None]:
 def _command(architecture: str) -> list[str]:
     """The command up to its output."""
     native = architecture == platform.machine()
-    command = (_host_command() if native else None) or _zig_command(architecture)
+    cross = f"{_BINUTILS.get(architecture, f'{architecture}-linux-gnu')}-ld"
+    command = (_host_command() if native else _ld_command(cross)) or _zig_command(architecture)
     if command is None:
-        sought = ", ".join((*_COMPILERS, "ld", "ziglang") if native else ("ziglang",))
+        sought = ", ".join((*_COMPILERS, "ld", "ziglang") if native else (cross, "ziglang"))
         raise NetworkError(
             f"nothing here links shared libraries for {architecture} (looked for {sought}): "
             "run `pip install 'blinknet[cross]'`"
@@ -59,7 +62,11 @@ def _host_command() -> list[str] | None:
     for name in _COMPILERS:
         if found := shutil.which(name):
             return [found, *_SHARED, "-nostdlib"]
-    found = shutil.which("ld")
+    return _ld_command("ld")
+
+
+def _ld_command(name: str) -> list[str] | None:
+    found = shutil.which(name)
     return [found, *_SHARED] if found else None
 
 

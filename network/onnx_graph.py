@@ -1,4 +1,4 @@
-"""An ONNX file as the chain of nodes that leads from its one input to its one output."""
+"""An ONNX file as the nodes that lead from its one input to its one output."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Node:
     attributes: Mapping[str, Any]
     inputs: tuple[NDArray[Any] | None, ...]
     """Constant inputs by position; None where an input is computed or left out."""
+    sources: tuple[str, ...]
+    """Tensors that it reads and that are computed, in their order."""
     output_shape: tuple[int, ...] | None
     """As ONNX's shape inference sees it; None where that fails."""
 
@@ -60,28 +62,31 @@ class Node:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """The nodes between input and output, in order; each reads the output of the one before."""
+    """The nodes between input and output, each behind those that it reads."""
 
     name: str
     sha256: str
-    input_shape: tuple[int, int, int]
-    """``(channels, height, width)``."""
+    input_name: str
+    input_shape: tuple[int, ...]
+    """``(channels, height, width)``, or ``(channels, length)``."""
+    output_name: str
     nodes: tuple[Node, ...]
 
 
 def read_graph(path: Path) -> Graph:
-    """The chain that computes the output. Raises NetworkError for whatever is not such a chain."""
+    """What computes the output. Raises NetworkError where that is not one tensor from one tensor."""
     model, sha256 = _read(path)
     _check_opset(path, model)
     source = _only(path, "input", _inputs(model.graph))
+    target = _only(path, "output", list(model.graph.output))
     shape = _input_shape(path, source)
-    nodes = _Chain(path, model, source.name).nodes()
+    nodes = _Walk(path, model, source.name).nodes(target.name)
     name = path.resolve().parent.name if path.stem == "model" else path.stem
-    return Graph(name, sha256, shape, nodes)
+    return Graph(name, sha256, source.name, shape, target.name, nodes)
 
 
-class _Chain:
-    """Walks from the output back to the input, over the one input of each node that is not constant."""
+class _Walk:
+    """From the output back to the input, over what is not constant."""
 
     def __init__(self, path: Path, model: onnx.ModelProto, source: str) -> None:
         self.path = path
@@ -92,36 +97,47 @@ class _Chain:
         self.constants = _constants(self.graph)
         self.shapes = _inferred_shapes(model)
 
-    def nodes(self) -> tuple[Node, ...]:
-        tensor = _only(self.path, "output", list(self.graph.output)).name
-        chain: list[Node] = []
-        while tensor != self.source:
+    def nodes(self, target: str) -> tuple[Node, ...]:
+        """In the order of the file, which ONNX wants to be topological."""
+        needed: dict[str, Node] = {}
+        wanted = [target]
+        while wanted:
+            tensor = wanted.pop()
+            if tensor == self.source or tensor in needed:
+                continue
             if tensor not in self.producers:
                 raise NetworkError(
                     f"{self.path}: tensor {tensor} does not come from the input {self.source}; export again"
                 )
-            proto = self.producers[tensor]
-            chain.append(self._node(proto))
-            tensor = self._data_input(proto)
-        return tuple(reversed(chain))
+            node = self._node(self.producers[tensor])
+            needed[tensor] = node
+            wanted += node.sources
+        order = [output for each in self.graph.node for output in each.output]
+        return tuple(needed[output] for output in order if output in needed)
 
     def _node(self, proto: onnx.NodeProto) -> Node:
         attributes = {each.name: helper.get_attribute_value(each) for each in proto.attribute}
         inputs = tuple(self.constants.get(name) for name in proto.input)
         output = proto.output[0]
-        shape = self.shapes.get(output)
-        return Node(proto.op_type, proto.name, output, self.opset, attributes, inputs, shape)
+        sources = self._sources(proto)
+        node = Node(
+            proto.op_type,
+            proto.name,
+            output,
+            self.opset,
+            attributes,
+            inputs,
+            sources,
+            self.shapes.get(output),
+        )
+        if not sources:
+            raise node.error("reads only constants", "export again with constants folded")
+        return node
 
-    def _data_input(self, proto: onnx.NodeProto) -> str:
+    def _sources(self, proto: onnx.NodeProto) -> tuple[str, ...]:
+        """What it computes with; where a reshape's target is computed, its shape says all there is to say."""
         computed = [name for name in proto.input if name and name not in self.constants]
-        if len(computed) > 1 and proto.op_type in {"Add", "Sum", "Concat", "Mul", "Sub"}:
-            raise self._node(proto).error(
-                f"joins {len(computed)} branches", "BlinkNet reads networks whose layers form a chain"
-            )
-        if not computed:
-            raise self._node(proto).error("reads only constants", "export again with constants folded")
-        source: str = computed[0]
-        return source
+        return tuple(computed[:1] if proto.op_type == "Reshape" else computed)
 
 
 def _read(path: Path) -> tuple[onnx.ModelProto, str]:
@@ -173,28 +189,27 @@ def _only(path: Path, what: str, values: list[onnx.ValueInfoProto]) -> onnx.Valu
     return values[0]
 
 
-def _input_shape(path: Path, source: onnx.ValueInfoProto) -> tuple[int, int, int]:
-    """``(channels, height, width)``; an open batch dimension is set to 1, as shape inference needs it."""
+def _input_shape(path: Path, source: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Without the batch; an open batch dimension is set to 1, as shape inference needs it."""
     tensor = source.type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
         raise NetworkError(f"{path}: input {source.name} is {kind}; export it with a FLOAT input")
     dimensions = list(tensor.shape.dim)
-    if len(dimensions) != 4:
+    if len(dimensions) not in {3, 4}:
         raise NetworkError(
-            f"{path}: input {source.name} has {len(dimensions)} dimensions; "
-            "BlinkNet reads images (batch, channels, height, width), so export it with those four"
+            f"{path}: input {source.name} has {len(dimensions)} dimensions; BlinkNet reads images "
+            "(batch, channels, height, width) and series (batch, channels, length): export it with those"
         )
     if dimensions[0].dim_value > 1:
         raise NetworkError(f"{path}: input {source.name} has batch {dimensions[0].dim_value}; export with 1")
     dimensions[0].dim_value = 1
-    channels, height, width = (each.dim_value for each in dimensions[1:])
-    if min(channels, height, width) < 1:
+    sizes = tuple(each.dim_value for each in dimensions[1:])
+    if min(sizes) < 1:
         raise NetworkError(
-            f"{path}: the shape of input {source.name} is not known; "
-            "export it with fixed channels, height and width"
+            f"{path}: the shape of input {source.name} is not known; export it with fixed sizes"
         )
-    return channels, height, width
+    return sizes
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

@@ -22,8 +22,8 @@ CALIBRATION_VALUES = 1 << 20
 """More values than this change neither percentiles nor errors visibly; they cost time."""
 WEIGHT_RANGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 WEIGHT_LEVELS = 127
-PASS_ON = {"max_pool", "avg_pool", "relu"}
-"""Operators whose output lies within their input's range."""
+PASS_ON = {"max_pool", "avg_pool", "relu", "resize", "concat"}
+"""Operators whose output lies within their inputs' range, and is written as it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,28 @@ def calibrate(values: NDArray[np.float32]) -> QParams:
 
 
 def tensor_qparams(network: Network, activations: Mapping[str, NDArray[np.float32]]) -> dict[str, QParams]:
-    """For each layer's output, from exact activations; pools and ReLU pass on their input's."""
+    """For each layer's output, from exact activations.
+
+    Pools and ReLU pass on their input's. What is joined has to have the same before, so a concatenation, its
+    inputs and whatever passes those on share the parameters that suit them all.
+    """
     found: dict[str, QParams] = {}
+    for group in _groups(network):
+        origins = [name for name in group if network[name].op not in PASS_ON]
+        values = np.concatenate([_thin(activations[name]) for name in origins])
+        found |= dict.fromkeys(group, calibrate(values))
+    return {layer.name: found[layer.name] for layer in network.layers}
+
+
+def _groups(network: Network) -> list[list[str]]:
+    """Layers whose outputs are stored with the same parameters."""
+    groups = {layer.name: [layer.name] for layer in network.layers}
     for layer in network.layers:
-        if layer.op in PASS_ON:
-            found[layer.name] = found[layer.inputs[0]]
-        else:
-            found[layer.name] = calibrate(activations[layer.name])
-    return found
+        for source in layer.inputs if layer.op in PASS_ON else ():
+            if groups[source] is not groups[layer.name]:
+                groups[source] += groups[layer.name]
+                groups |= dict.fromkeys(groups[layer.name], groups[source])
+    return list({id(each): each for each in groups.values()}.values())
 
 
 def quantize_weight(weight: NDArray[np.float32]) -> QuantizedWeight:

@@ -12,52 +12,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network import operators
+from network.kernels.add import Add
+from network.kernels.concat import Concat
 from network.kernels.conv2d import Conv2d
+from network.kernels.conv_transpose import ConvTranspose
+from network.kernels.depthwise import Depthwise
+from network.kernels.elementwise import Elementwise
 from network.kernels.expand import Expand
 from network.kernels.input import Input
+from network.kernels.lookup import Lookup
+from network.kernels.lrn import Lrn
+from network.kernels.mul import Mul
 from network.kernels.pool import Pool
 from network.kernels.relu import Relu
-from network.layers import INPUT, Layer, Network
-from network.samples import Samples
+from network.kernels.resize import Resize
+from network.kernels.scale_shift import ScaleShift
+from network.kernels.softmax import Softmax
+from network.unary import composed
 from network.variants import Step
-from network.windows import Window, matrix_product, windows
+from network.windows import Window, convolution, windows
 
 Array = NDArray[Any]
 Parameters = Mapping[str, Array]
 
 
-def activations(network: Network, samples: Samples) -> dict[str, NDArray[np.float32]]:
-    """Every layer's output ``(n, h, w, c)`` in float32, by layer name."""
-    outputs = {INPUT: np.ascontiguousarray(samples.x.transpose(0, 2, 3, 1))}
-    for layer in network.layers[1:]:
-        outputs[layer.name] = run_layer(layer, outputs[layer.inputs[0]])
-    return outputs
-
-
-def run_layer(layer: Layer, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One layer, exactly. ``input`` passes on what is already NHWC."""
-    if layer.weight is not None:
-        y = matrix_product(x, layer.weight, layer.stride, layer.padding) + layer.bias
-        return _activate(y, layer.relu)
-    if layer.op in {"max_pool", "avg_pool"}:
-        window = Window(layer.kernel, layer.stride, layer.padding)
-        return pool(x, layer.op.removesuffix("_pool"), window, layer.count_include_pad)
-    return _activate(x, layer.relu)
-
-
-def run_steps(steps: Sequence[Step], x: Array) -> Array:
-    """One kernel after the other; no steps pass ``x`` on."""
+def run_steps(steps: Sequence[Step], *xs: Array) -> Array:
+    """One kernel after the other, the first of all inputs; no steps pass a single input on."""
     for step in steps:
-        x = run_step(step, x)
+        xs = (run_step(step, *xs),)
+    (x,) = xs
     return x
 
 
-def run_step(step: Step, x: Array) -> Array:
-    """What the kernel computes with its unpacked parameters, to one rounding step.
+def run_step(step: Step, *xs: Array) -> Array:
+    """What the kernel computes of its inputs with its unpacked parameters, to one rounding step.
 
     ``Input`` reads samples ``(n, c, h, w)``; every other kernel reads and writes ``(n, h, w, c)``.
     """
-    return KERNELS[type(step.kernel)](step.kernel, step.parameters, x)
+    return KERNELS[type(step.kernel)](step.kernel, step.parameters, *xs)
 
 
 def pool(x: Array, operator: str, window: Window, count_include_pad: bool, zero_point: int = 0) -> Array:
@@ -92,9 +85,14 @@ def _conv2d(kernel: Any, parameters: Parameters, x: Array) -> Array:
     # Sums of products of integers are exact in float64, and faster than numpy's integer products.
     weight = parameters["weight"].astype(np.float64 if integers else np.float32)
     fill = float(parameters["zero_point"][0]) if integers else 0.0
-    total = matrix_product(x, weight, kernel.stride, kernel.padding, fill).astype(np.float32)
+    window = Window(kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
+    total = convolution(x, weight, window, kernel.groups, fill).astype(np.float32)
     scale = parameters.get("scale", np.float32(1))
-    return _store(_activate(total * scale + parameters["bias"], kernel.relu), kernel.output_dtype)
+    return _finish(kernel, total * scale + parameters["bias"])
+
+
+def _depthwise(kernel: Any, parameters: Parameters, x: Array) -> Array:
+    return _conv2d(kernel.convolution, parameters, x)
 
 
 def _pool(kernel: Any, parameters: Parameters, x: Array) -> Array:
@@ -117,11 +115,66 @@ def _relu(kernel: Any, parameters: Parameters, x: Array) -> Array:
 def _expand(kernel: Any, parameters: Parameters, x: Array) -> Array:
     height, width, _ = kernel.output_shape
     filled = expand(x, (height, width), kernel.rows, kernel.cols, parameters["coefficients"])
-    return _store(_activate(filled, kernel.relu), kernel.dtype)
+    return _store(activate(filled, kernel.relu), kernel.dtype)
 
 
-def _activate(x: Array, relu: bool) -> Array:
-    return np.maximum(x, np.float32(0)) if relu else x
+def _conv_transpose(kernel: Any, parameters: Parameters, x: Array) -> Array:
+    integers = kernel.input_dtype == "uint8"
+    weight = parameters["weight"].astype(np.float64 if integers else np.float32)
+    zero = float(parameters["zero_point"][0]) if integers else 0.0
+    total = operators.conv_transpose(kernel, x.astype(weight.dtype) - zero, weight)
+    scale = parameters.get("scale", np.float32(1))
+    return _finish(kernel, total.astype(np.float32) * scale + parameters["bias"])
+
+
+def _add(kernel: Any, parameters: Parameters, a: Array, b: Array) -> Array:
+    if not kernel.scaled:
+        return _finish(kernel, a + b)
+    scale = parameters["scale"]
+    return _finish(kernel, a * scale[0] + b * scale[1] + parameters["bias"][0])
+
+
+def _scale_shift(kernel: Any, parameters: Parameters, x: Array) -> Array:
+    return _finish(kernel, x * parameters["scale"] + parameters["bias"])
+
+
+def _mul(_kernel: Any, _parameters: Parameters, a: Array, b: Array) -> Array:
+    return a * b
+
+
+def _concat(_kernel: Any, _parameters: Parameters, *xs: Array) -> Array:
+    return np.concatenate(xs, axis=3)
+
+
+def _elementwise(kernel: Any, _parameters: Parameters, x: Array) -> Array:
+    return composed(kernel.chain, x)
+
+
+def _lookup(_kernel: Any, parameters: Parameters, x: Array) -> Array:
+    return np.asarray(parameters["table"][x])
+
+
+def _softmax(_kernel: Any, _parameters: Parameters, x: Array) -> Array:
+    return operators.softmax(x)
+
+
+def _lrn(kernel: Any, _parameters: Parameters, x: Array) -> Array:
+    return operators.lrn(x, kernel.size, kernel.alpha, kernel.beta, kernel.bias)
+
+
+def _resize(kernel: Any, _parameters: Parameters, x: Array) -> Array:
+    return _store(operators.resize(kernel, x), kernel.dtype)
+
+
+def _finish(kernel: Any, x: Array) -> Array:
+    """With the kernel's activation, as it writes it."""
+    return _store(activate(x, kernel.relu, kernel.clip), kernel.output_dtype)
+
+
+def activate(x: Array, relu: bool, clip: float = 0.0) -> Array:
+    """Behind a ReLU that is cut off at ``clip``; 0 does not cut."""
+    x = np.maximum(x, np.float32(0)) if relu else x
+    return np.minimum(x, np.float32(clip)) if clip else x
 
 
 def _store(x: Array, dtype: Any) -> Array:
@@ -129,10 +182,21 @@ def _store(x: Array, dtype: Any) -> Array:
     return np.rint(x).clip(0, 255).astype(np.uint8) if np.dtype(dtype) == np.uint8 else x
 
 
-KERNELS: Mapping[type, Callable[[Any, Parameters, Array], Array]] = {
+KERNELS: Mapping[type, Callable[..., Array]] = {
+    Add: _add,
+    Concat: _concat,
     Conv2d: _conv2d,
+    ConvTranspose: _conv_transpose,
+    Depthwise: _depthwise,
+    Elementwise: _elementwise,
     Expand: _expand,
     Input: _input,
+    Lookup: _lookup,
+    Lrn: _lrn,
+    Mul: _mul,
     Pool: _pool,
     Relu: _relu,
+    Resize: _resize,
+    ScaleShift: _scale_shift,
+    Softmax: _softmax,
 }

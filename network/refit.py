@@ -4,8 +4,8 @@ A variant is fitted to the exact network's activations. In a configuration the l
 already, and their errors add up. Here each layer in turn sees its inputs as the approximated layers ahead
 produce them, and its weights are solved for the exact network's outputs, before its approximation is fitted
 again: the asymmetric reconstruction of Zhang et al. 2016, "Accelerating Very Deep Convolutional Networks for
-Classification and Detection", section 3.3, for every method and number format. Kernels stay what they were:
-a refit costs nothing on the device.
+Classification and Detection", section 3.3, for every method and number format; a convolution in groups keeps
+its weights, and only its bias is corrected. Kernels stay what they were: a refit costs nothing on the device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from network.approximations import Catalogue, Context, parse
 from network.approximations.registry import methods
 from network.approximations.rows import behind_relu, regress, ridge_inverse, sample_windows
 from network.approximations.stages import Convolve, Stages
-from network.execute import Executor
+from network.execute import Executor, as_read
 from network.layers import Layer
 from network.variants import Fitted, Variant
 
@@ -48,9 +48,9 @@ def refit(known: Catalogue, chosen: Mapping[str, Variant], executor: Executor) -
     changed: set[str] = set()
     for layer in known.network.layers:
         variant = chosen[layer.name]
-        given = values[layer.inputs[0]] if layer.inputs else _images(known)
+        given = [values[name] for name in layer.inputs] or [_images(known)]
         if changed & set(layer.inputs) and layer.has_weights:
-            found[layer.name] = _in_place(known, variant, given)
+            found[layer.name] = _in_place(known, variant, *given)
         else:
             found[layer.name] = known.fitted(variant)
         if changed & set(layer.inputs) or not _is_exact(variant):
@@ -78,7 +78,9 @@ def _in_place(known: Catalogue, variant: Variant, given: NDArray[Any]) -> Fitted
     stages = known.stages_of(variant)
     method = methods().get(parse(variant.approximation).method or "")
     whole = known.whole_of(variant)
-    base = _solved(method.base(stages, whole) if method else whole, context)
+    base = method.base(stages, whole) if method else whole
+    if base.groups == 1:
+        base = _solved(base, context)
     fitted: Stages = method.refit(stages, base, context) if method else (base,)
     return known.fitted(variant, fitted, context)
 
@@ -110,9 +112,7 @@ def _solved(base: Convolve, context: Context) -> Convolve:
     )
 
 
-def _run(executor: Executor, layer: Layer, fitted: Fitted, given: NDArray[Any]) -> NDArray[Any]:
+def _run(executor: Executor, layer: Layer, fitted: Fitted, given: list[NDArray[Any]]) -> NDArray[Any]:
     """A layer's outputs ``(n, h, w, c)`` in the form that its variant writes."""
-    if fitted.steps:
-        shape = fitted.steps[0].kernel.arguments(executor.target.isa)[0].shape
-        given = executor.run_variant(fitted, given.reshape(len(given), *shape))
-    return given.reshape(len(given), *layer.output_shape[:2], -1)
+    outputs = executor.run_variant(fitted, *as_read(fitted, executor.target.isa, given))
+    return outputs.reshape(len(outputs), *layer.output_shape[:2], -1)

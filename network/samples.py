@@ -47,11 +47,14 @@ class Samples:
 def load_samples(path: str | Path, network: Network, scale: float = 1.0, offset: float = 0.0) -> Samples:
     """Read the arrays ``x`` (n, channels, height, width) and ``y`` (n,) that the network can be given.
 
+    Series may leave out the height, which is 1.
     ``x`` may have any numeric type; the network is given ``x * scale + offset`` in float32. Raises
     NetworkError for a file that is missing or broken, and for arrays that are missing, empty or do not fit.
     """
     arrays = _read(Path(path))
     x, y = (_numeric(path, arrays, name) for name in ("x", "y"))
+    if x.ndim == 3 and network.input_shape[1] == 1:
+        x = x[:, :, np.newaxis]
     _check_images(path, x, network)
     _check_labels(path, x, y, network)
     scaled = x.astype(np.float32) * np.float32(scale) + np.float32(offset)

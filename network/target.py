@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ class Target:
 
         Raises NetworkError when no instruction set fits.
         """
-        isa = select(features)
-        return cls(mtriple=f"{architecture}-linux-gnu", mcpu=isa.mcpu, mattr=isa.mattr)
+        mtriple = triple(architecture)
+        isa = select(_architecture(mtriple), features)
+        return cls(mtriple=mtriple, mcpu=isa.mcpu, mattr=isa.mattr)
 
     @classmethod
     def host(cls) -> Target:
@@ -38,12 +39,24 @@ class Target:
 
     @property
     def isa(self) -> Isa:
-        """The instruction set of the kernels. Raises NetworkError when there is none for this target."""
-        for isa in known():
+        """The instruction set of the kernels, with their threads. Raises NetworkError when there is none."""
+        architecture = _architecture(self.mtriple)
+        candidates = [isa for isa in known() if isa.architecture == architecture]
+        for isa in candidates:
             if (isa.mcpu, isa.mattr) == (self.mcpu, self.mattr):
-                return isa
-        names = ", ".join(" ".join((isa.mcpu, *isa.mattr)) for isa in known())
-        raise NetworkError(f"no instruction set for target {self.key}; known are {names}: use one of them")
+                return replace(isa, threads=self.threads)
+        names = ", ".join(" ".join((isa.mcpu, *isa.mattr)) for isa in candidates) or "none"
+        raise NetworkError(
+            f"no instruction set for target {self.key}; known for {architecture} are {names}: "
+            "use one of them, or add a file to network/isas"
+        )
+
+    def missing(self, architecture: str, features: Iterable[str]) -> tuple[str, ...]:
+        """What the kernels need and a device that says so of itself lacks: features, or the architecture."""
+        isa = self.isa
+        if _architecture(triple(architecture)) != isa.architecture:
+            return (isa.architecture,)
+        return tuple(sorted(set(isa.requires) - set(features)))
 
     @property
     def key(self) -> str:
@@ -55,7 +68,24 @@ class Target:
         from tvm.target import Target as TvmTarget
 
         description = {"kind": "llvm", "mtriple": self.mtriple, "mcpu": self.mcpu, "num-cores": self.threads}
+        if self.mtriple.endswith("hf"):
+            description["mfloat-abi"] = "hard"
         return TvmTarget({**description, "mattr": list(self.mattr)} if self.mattr else description)
+
+
+def triple(architecture: str) -> str:
+    """LLVM's name of Linux on an architecture, which is named as by ``uname -m``."""
+    if architecture in _ARM_32:
+        return "armv7l-linux-gnueabihf"
+    return f"{architecture}-linux-gnu"
+
+
+_ARM_32 = ("armv7l", "armv8l")
+"""The second is a 64-bit processor in its 32-bit mode."""
+
+
+def _architecture(mtriple: str) -> str:
+    return mtriple.partition("-")[0]
 
 
 def host_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
@@ -65,4 +95,12 @@ def host_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             return frozenset(value.split())
+        if name.strip() == "isa":
+            return frozenset(_riscv_extensions(value.strip()))
     raise NetworkError(f"{cpuinfo} lists no processor features; run on Linux, or name the target yourself")
+
+
+def _riscv_extensions(isa: str) -> list[str]:
+    """Of ``rv64imafdc_zicsr_zba``: one letter each, then those with names."""
+    letters, *names = isa.split("_")
+    return [*letters.removeprefix("rv64"), *names]

@@ -54,8 +54,13 @@ class Kernel(ABC):
     """What is compiled and timed: an operator with shapes and element types.
 
     Subclasses are frozen dataclasses, one file each in ``network.kernels``; a compiled kernel is a function
-    ``(input, *parameters, output)`` whose activations have the shape ``(height, width * channels)``.
+    ``(*inputs, *parameters, output)`` whose activations have the shape ``(height, width * channels)``.
     """
+
+    @property
+    def inputs(self) -> int:
+        """How many of ``arguments`` are inputs, ahead of the packed parameters."""
+        return 1
 
     @property
     @abstractmethod
@@ -78,7 +83,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def arguments(self, isa: Isa) -> tuple[TensorSpec, ...]:
-        """Input, packed parameters, output."""
+        """Inputs, packed parameters, output."""
 
     @abstractmethod
     def work(self, isa: Isa) -> Work:
@@ -86,7 +91,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def pack(self, isa: Isa, parameters: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-        """Parameters in the order and layout that ``arguments`` states, between input and output."""
+        """Parameters in the order and layout that ``arguments`` states, between inputs and output."""
 
     @abstractmethod
     def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:

@@ -26,6 +26,7 @@ class Window:
     stride: Pair
     padding: Padding
     """Top, left, bottom, right."""
+    dilation: Pair = (1, 1)
 
 
 def windows(x: NDArray[Any], window: Window, fill: float = 0) -> NDArray[Any]:
@@ -34,9 +35,10 @@ def windows(x: NDArray[Any], window: Window, fill: float = 0) -> NDArray[Any]:
     padded = x
     if any(window.padding):
         padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
-    down, across = window.stride
-    view = sliding_window_view(padded, window.kernel, axis=(1, 2))[:, ::down, ::across]
-    return view.transpose(0, 1, 2, 4, 5, 3)
+    (down, across), (kernel_down, kernel_across) = window.stride, window.dilation
+    extent = tuple((size - 1) * step + 1 for size, step in zip(window.kernel, window.dilation, strict=True))
+    view = sliding_window_view(padded, extent, axis=(1, 2))[:, ::down, ::across]
+    return view[..., ::kernel_down, ::kernel_across].transpose(0, 1, 2, 4, 5, 3)
 
 
 def chunks(x: NDArray[Any], bytes_per_image: int) -> Iterator[NDArray[Any]]:
@@ -46,12 +48,38 @@ def chunks(x: NDArray[Any], bytes_per_image: int) -> Iterator[NDArray[Any]]:
         yield x[start : start + size]
 
 
+def convolution(
+    x: NDArray[Any], weight: NDArray[Any], window: Window, groups: int = 1, fill: float = 0
+) -> NDArray[Any]:
+    """Convolve images with ``weight`` ``(co, kh, kw, ci / groups)``, which has the window's kernel.
+
+    In weight's element type: ``(n, oh, ow, co)``.
+    """
+    if groups == x.shape[3] == len(weight):
+        return _depthwise(x, weight, window, fill)
+    parts = zip(np.split(x, groups, axis=3), np.split(weight, groups), strict=True)
+    return np.concatenate([_product(each, part, window, fill) for each, part in parts], axis=3)
+
+
 def matrix_product(
     x: NDArray[Any], weight: NDArray[Any], stride: Pair, padding: Padding, fill: float = 0
 ) -> NDArray[Any]:
     """Convolve images with ``weight`` ``(co, kh, kw, ci)`` in weight's element type: ``(n, oh, ow, co)``."""
-    outputs, height, width, _ = weight.shape
-    window = Window((height, width), stride, padding)
+    return _product(x, weight, Window(weight.shape[1:3], stride, padding), fill)
+
+
+def _depthwise(x: NDArray[Any], weight: NDArray[Any], window: Window, fill: float) -> NDArray[Any]:
+    """By elements of the window: matrices of one column each would take hundreds of times as long."""
+    parts = []
+    for images in chunks(x, 2 * x[:1].size * weight.itemsize):
+        view = windows(images.astype(weight.dtype, copy=False), window, fill)
+        taps = [(view[:, :, :, i, j], weight[:, i, j, 0]) for i, j in np.ndindex(window.kernel)]
+        parts.append(sum(elements * factors for elements, factors in taps))
+    return np.concatenate(parts)
+
+
+def _product(x: NDArray[Any], weight: NDArray[Any], window: Window, fill: float) -> NDArray[Any]:
+    outputs, stride = len(weight), window.stride
     matrix = weight.reshape(outputs, -1).T
     pixels = x.shape[1] * x.shape[2] // (stride[0] * stride[1]) + x.shape[1] + x.shape[2]
     per_image = pixels * matrix.shape[0] * weight.itemsize

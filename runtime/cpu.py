@@ -9,16 +9,18 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def cpu_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
-    """Names from the first ``flags`` (x86) or ``Features`` (Arm) line; empty where there is none."""
+    """Names from the first ``flags`` (x86), ``Features`` (Arm) or ``isa`` (RISC-V) line; empty if none."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return frozenset()
-    named = (line.partition(":") for line in lines)
-    return next(
-        (frozenset(value.split()) for name, _, value in named if name.strip() in {"flags", "Features"}),
-        frozenset(),
-    )
+    for name, _, value in (line.partition(":") for line in lines):
+        if name.strip() in {"flags", "Features"}:
+            return frozenset(value.split())
+        if name.strip() == "isa":
+            letters, *names = value.strip().split("_")
+            return frozenset((*letters.removeprefix("rv64"), *names))
+    return frozenset()
 
 
 def missing_features(required: Iterable[str], cpuinfo: Path = CPUINFO) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def describe(read: Reader, architecture: str, agent: Agent, level: Level | None 
     return Description(
         architecture=architecture,
         cpu=_field(cpuinfo, "model name", "Model", "Hardware", "uarch"),
-        features=visible(_field(cpuinfo, "flags", "Features").split(), level),
+        features=visible(_features(cpuinfo), level),
         cores=len(_core_list(read("/sys/devices/system/cpu/present"))) or len(cores),
         memory_bytes=int(memory[0]) * 1024,
         clock_hz=_clock_hz(read, cpuinfo, cores[0]),
@@ -33,6 +33,12 @@ def describe(read: Reader, architecture: str, agent: Agent, level: Level | None 
         pid=int(read("/proc/self/stat").split()[0]),
         agent=agent,
     )
+
+
+def _features(cpuinfo: str) -> list[str]:
+    """By name; of RISC-V's ``rv64imafdc_zicsr`` one letter each, then the extensions with names."""
+    letters, *names = _field(cpuinfo, "isa").split("_")
+    return _field(cpuinfo, "flags", "Features").split() or [*letters.removeprefix("rv64"), *names]
 
 
 def _field(text: str, *names: str) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations import Catalogue
-from network.execute import Executor, first_tiles
-from network.layers import Network
+from network.execute import SAMPLES, Executor, as_read, first_tiles
+from network.layers import Layer, Network
 from network.refit import refit
 from network.samples import Samples
-from network.variants import Fitted, Form, Variant
+from network.variants import Fitted, Variant
 from workers.build import keep_to
 
 Logits = NDArray[np.float32]
@@ -62,14 +62,10 @@ def evaluate_layer(
 ) -> LayerEffects:
     """Try approximations of one layer, starting from the activations before it."""
     keep_to(cores)
-    names = [each.name for each in bench.network.layers]
-    position = names.index(layer)
-    before = _exact_layers(bench, names[:position], bench.samples.x)
-    exact = _flat(_exact_layers(bench, names[position:], before))
+    before = _exact_tensors(bench, layer)
+    exact = _answers_behind(bench, layer, before, EXACT)
     effects = {
-        name: effect(
-            _flat(_with_one_changed(bench, bench.known.alone(layer, name), before)), exact, bench.samples.y
-        )
+        name: effect(_answers_behind(bench, layer, before, name), exact, bench.samples.y)
         for name in approximations
         if name != EXACT
     }
@@ -86,19 +82,23 @@ def refit_configuration(bench: Bench, keys: Sequence[str], cores: Sequence[int])
     return refit(bench.known, chosen, _executor())
 
 
-def evaluate_configuration(bench: Bench, fitted: Mapping[str, Fitted], cores: Sequence[int]) -> Effect:
-    """Try a whole configuration, a variant for each layer."""
+def evaluate_configuration(
+    bench: Bench, fitted: Mapping[str, Fitted], exact: Logits, cores: Sequence[int]
+) -> Effect:
+    """Try a whole configuration, a variant for each layer, beside the exact network's answers."""
     keep_to(cores)
     isa = _executor().target.isa
     choices = {layer: first_tiles(each, isa) for layer, each in fitted.items()}
     logits = _executor().run(bench.network, choices, bench.samples.x)
-    return effect(logits, _flat(_exact_layers(bench, list(choices), bench.samples.x)), bench.samples.y)
+    return effect(logits, exact, bench.samples.y)
 
 
 def exact_logits(bench: Bench, inputs: NDArray[np.float32], cores: Sequence[int]) -> Logits:
     """The exact network's answers ``(n, classes)`` to samples ``(n, channels, height, width)``."""
     keep_to(cores)
-    return _flat(_exact_layers(bench, [each.name for each in bench.network.layers], inputs))
+    last = bench.network.layers[-1].name
+    layers = _exact(bench, bench.network.layers)
+    return _flat(_executor().run_layers(bench.network, layers, {SAMPLES: inputs}, [last])[last])
 
 
 def effect(logits: Logits, exact: Logits, labels: NDArray[np.int64]) -> Effect:
@@ -124,38 +124,59 @@ def _executor() -> Executor:
     return Executor()
 
 
-def _exact_layers(bench: Bench, layers: Sequence[str], inputs: NDArray[Any]) -> NDArray[Any]:
-    """Run layers exactly, one kernel after another for each sample."""
-    fitted = [bench.known.fitted(bench.known.alone(name, EXACT)) for name in layers]
-    steps = tuple(step for each in fitted for step in each.steps)
-    if not steps:
-        return inputs
-    shape = steps[0].kernel.arguments(_executor().target.isa)[0].shape
-    form, kernels = Form("float32"), tuple(step.kernel for step in steps)
-    chain = Fitted(Variant("..".join(layers), EXACT, form, form, kernels), steps)
-    return _executor().run_variant(chain, inputs.reshape(len(inputs), *shape))
+def _exact(bench: Bench, layers: Sequence[Layer]) -> dict[str, Fitted]:
+    known = bench.known
+    return {each.name: known.fitted(known.alone(each.name, EXACT)) for each in layers}
 
 
-def _with_one_changed(bench: Bench, variant: Variant, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The layer under the variant, then the exact ones behind it."""
-    names = [each.name for each in bench.network.layers]
-    return _exact_layers(bench, names[names.index(variant.layer) + 1 :], _layer_alone(bench, variant, inputs))
+def _exact_tensors(bench: Bench, layer: str) -> dict[str, NDArray[Any]]:
+    """What is alive in the exact network when it comes to that layer; ahead of the first one the samples."""
+    ahead, behind = _split(bench.network, layer)
+    needed = {name for each in behind for name in each.inputs} & {each.name for each in ahead}
+    given = {SAMPLES: bench.samples.x}
+    if not ahead:
+        return given
+    return _executor().run_layers(bench.network, _exact(bench, ahead), given, sorted(needed))
 
 
-def _layer_alone(bench: Bench, variant: Variant, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def _answers_behind(
+    bench: Bench, layer: str, before: Mapping[str, NDArray[Any]], approximation: str
+) -> Logits:
+    """Of the layer under one approximation and the exact ones behind it."""
+    _, (_, *behind) = _split(bench.network, layer)
+    outputs = _layer_alone(bench, bench.known.alone(layer, approximation), before)
+    if not behind:
+        return _flat(outputs)
+    last = behind[-1].name
+    given = {**before, layer: outputs}
+    return _flat(_executor().run_layers(bench.network, _exact(bench, behind), given, [last])[last])
+
+
+def _split(network: Network, layer: str) -> tuple[list[Layer], list[Layer]]:
+    """The layers ahead of one, and those from it on."""
+    position = [each.name for each in network.layers].index(layer)
+    return list(network.layers[:position]), list(network.layers[position:])
+
+
+def _layer_alone(bench: Bench, variant: Variant, before: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     """A layer's float32 outputs; what it reads is made before it, integers are undone behind it."""
-    context = bench.known.contexts[variant.layer]
-    given: NDArray[Any] = inputs
+    names = bench.network[variant.layer].inputs
+    given = [_in_form(bench, name, before[name], variant) for name in names] or [before[SAMPLES]]
+    fitted = bench.known.fitted(variant)
+    outputs = _executor().run_variant(fitted, *as_read(fitted, _executor().target.isa, given))
+    qparams = bench.known.contexts[variant.layer].output_qparams
+    return qparams.dequantize(outputs) if variant.writes.dtype == "uint8" else outputs
+
+
+def _in_form(bench: Bench, source: str, values: NDArray[np.float32], variant: Variant) -> NDArray[Any]:
+    """An exact tensor as the variant reads it."""
+    given: NDArray[Any] = values
     if (channels := bench.known.read_channels(variant)) is not None:
-        shape = bench.network[variant.layer].input_shape
-        given = inputs.reshape(len(inputs), *shape)[..., channels]
+        shape = bench.network[source].output_shape
+        given = np.ascontiguousarray(values.reshape(len(values), *shape)[..., channels])
     if variant.reads.dtype == "uint8":
-        given = context.input_qparams.quantize(given)
-    if variant.kernels:
-        shape_given = variant.kernels[0].arguments(_executor().target.isa)[0].shape
-        given = np.ascontiguousarray(given.reshape(len(given), *shape_given))
-    outputs = _executor().run_variant(bench.known.fitted(variant), given)
-    return context.output_qparams.dequantize(outputs) if variant.writes.dtype == "uint8" else outputs
+        given = bench.known.contexts[source].output_qparams.quantize(given)
+    return given
 
 
 def _flat(logits: NDArray[np.float32]) -> Logits:

@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from network.approximations import plain
 from network.approximations.context import Context, contexts
 from network.approximations.lowering import kernels
 from network.approximations.method import NumberFormat
 from network.approximations.naming import EXACT, Approximation
+from network.approximations.plain import CHANNELWISE, saturates
 from network.approximations.registry import chosen_formats, formats, methods, parse
 from network.approximations.stages import (
     Convolve,
@@ -89,12 +91,12 @@ class Catalogue:
     ) -> Fitted:
         """The variant with parameters: those of the exact network's activations, if nothing else is given."""
         layer, context = self.network[variant.layer], context or self.context(variant)
-        number_format = formats()[parse(variant.approximation).number_format]
         if layer.has_weights:
+            number_format = formats()[parse(variant.approximation).number_format]
             stages = stages or self.stages_of(variant)
             parameters = number_format.parameters(stages, context, variant.writes.dtype)
         else:
-            parameters = (number_format.plain_parameters(layer, context),) * len(variant.kernels)
+            parameters = tuple(plain.parameters(layer, context, each) for each in variant.kernels)
         steps = zip(variant.kernels, parameters, strict=True)
         return Fitted(variant, tuple(Step(*each) for each in steps))
 
@@ -146,14 +148,13 @@ def _kept(network: Network, stages: Mapping[str, Mapping[str, Stages]]) -> dict[
     """From the last layer to the first: what a pool's consumer selects, the pool's producer may leave out."""
     found: dict[str, dict[int, Index]] = {}
     for layer in reversed(network.layers):
-        readers = [each for each in network.layers if layer.name in each.inputs]
-        if layer.op == "input" or len(readers) != 1:
+        readers = network.readers(layer.name)
+        if len(readers) != 1 or not ((layer.groups == 1 and layer.has_weights) or layer.op in CHANNELWISE):
             found[layer.name] = {}
         elif readers[0].has_weights:
             found[layer.name] = _selections(stages[readers[0].name])
         else:
-            keeps = readers[0].input_shape[2] == readers[0].output_shape[2]
-            found[layer.name] = found[readers[0].name] if keeps else {}
+            found[layer.name] = found[readers[0].name]
     for layer in network.layers:
         if not layer.has_weights and layer.inputs and not found[layer.inputs[0]]:
             found[layer.name] = {}
@@ -167,19 +168,23 @@ def _selections(stages: Mapping[str, Stages]) -> dict[int, Index]:
 
 
 def _variants(known: Catalogue, layer: Layer, offered: Sequence[NumberFormat]) -> Iterator[Variant]:
-    last = layer is known.network.layers[-1]
     widths = (0, *known.kept[layer.name])
-    if layer.has_weights:
-        for name, stages in known.stages[layer.name].items():
-            for each in offered:
-                for dtype in _output_dtypes(last):
-                    for channels in widths:
-                        form = Form(dtype, channels)
-                        yield from _weighted(known, layer.name, name, stages, each, form)
-        return
+    written = [Form(dtype, channels) for dtype in _written(known, layer) for channels in widths]
     for each in offered:
-        for channels in widths:
-            yield from _plain(layer, each, channels, last)
+        if not layer.has_weights:
+            yield from _plain(layer, each, written)
+            continue
+        for form in written:
+            for name, stages in known.stages[layer.name].items():
+                yield from _weighted(known, layer.name, name, stages, each, form)
+
+
+def _written(known: Catalogue, layer: Layer) -> tuple[DType, ...]:
+    """Element types that it may write; the network's output is float32."""
+    last = layer is known.network.layers[-1]
+    if last or not saturates(layer, known.contexts[layer.name].output_qparams):
+        return ("float32",)
+    return ("float32", "uint8")
 
 
 def _weighted(
@@ -202,16 +207,16 @@ def _read_width(known: Catalogue, layer: str, stages: Stages) -> int:
     return len(first.index)
 
 
-def _plain(layer: Layer, number_format: NumberFormat, channels: int, last: bool) -> Iterator[Variant]:
+def _plain(layer: Layer, number_format: NumberFormat, written: Sequence[Form]) -> Iterator[Variant]:
     (height, width, _), (rows, columns, _) = layer.input_shape, layer.output_shape
-    narrow = layer
-    if channels:
-        narrow = replace(layer, input_shape=(height, width, channels), output_shape=(rows, columns, channels))
-    if (found := number_format.plain_kernels(narrow, last)) is not None:
-        reads: DType = "float32" if layer.op == "input" else number_format.input_dtype
-        writes = Form(number_format.input_dtype, channels)
-        yield Variant(layer.name, number_format.name, Form(reads, channels), writes, found)
-
-
-def _output_dtypes(last: bool) -> tuple[DType, ...]:
-    return ("float32",) if last else ("float32", "uint8")
+    reads = number_format.input_dtype
+    for form in written:
+        if layer.op == "input" and form.dtype != reads:
+            continue
+        narrow = layer
+        if form.channels:
+            shapes = ((height, width, form.channels), (rows, columns, form.channels))
+            narrow = replace(layer, input_shape=shapes[0], output_shape=shapes[1])
+        if (found := plain.kernels(narrow, reads, form.dtype)) is not None:
+            read = Form("float32" if layer.op == "input" else reads, form.channels)
+            yield Variant(layer.name, number_format.name, read, form, found)

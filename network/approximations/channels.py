@@ -49,7 +49,7 @@ class Channels(Method):
     ) -> Mapping[str, Stages]:
         """See Method.fit."""
         counts = kept(whole.input_shape[2], degrees)
-        if not counts or whole.weight[0].size > LARGEST_WINDOW:
+        if not counts or whole.groups > 1 or whole.weight[0].size > LARGEST_WINDOW:
             return {}
         rows = sample_rows(whole, context)
         sizes = {size: degree for degree, size in counts.items()}

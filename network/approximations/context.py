@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations.stages import Index
+from network.forward import activations
 from network.layers import Layer, Network
 from network.quantization import QParams, tensor_qparams
-from network.reference import activations
 from network.samples import Samples
 from network.sensitivity import sensitivities
 
@@ -28,12 +28,18 @@ class Context:
     """``(n, h, w, c)``."""
     outputs: NDArray[np.float32]
     """``(n, oh, ow, co)``, behind the activation, for the same samples."""
-    input_qparams: QParams
+    read: tuple[QParams, ...]
+    """How each tensor that it reads is stored in uint8."""
     output_qparams: QParams
     last: bool
     """Whether the layer is the network's output, which is float32."""
     sensitivity: NDArray[np.float64] | None = None
     """``(co, co)``, of layers with weights: which errors ahead of the activation matter."""
+
+    @property
+    def input_qparams(self) -> QParams:
+        """Of the first tensor that it reads: that of ``inputs``."""
+        return self.read[0]
 
     def limited(self, reads: Index | None, writes: Index | None) -> Context:
         """The same with these input and output channels only; None is all of them."""
@@ -70,7 +76,7 @@ def _context(
     return Context(
         inputs[:count],
         outputs[:count],
-        qparams[source],
+        tuple(qparams[name] for name in layer.inputs or (layer.name,)),
         qparams[layer.name],
         last=layer is network.layers[-1],
         sensitivity=calibration.sensitivities.get(layer.name),

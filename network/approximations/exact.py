@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations.context import Context
-from network.approximations.lowering import interpolation, plain_kernel, selecting
+from network.approximations.lowering import interpolation, selecting
 from network.approximations.method import NumberFormat, Parameters
 from network.approximations.stages import Convolve, Stages, last_convolve
-from network.layers import DType, Layer
+from network.layers import DType
 from network.quantization import QParams
-from network.variants import Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +37,6 @@ class Exact(NumberFormat):
             else:
                 found.append(interpolation(stage, dtype, context.output_qparams))
         return tuple(found)
-
-    def plain_kernels(self, layer: Layer, last: bool) -> tuple[Kernel, ...]:  # noqa: ARG002 - int8 needs it
-        """See NumberFormat.plain_kernels; one channel is in NHWC order already: reading it is free."""
-        free = layer.op == "input" and layer.output_shape[2] == 1
-        return () if free else (plain_kernel(layer, "float32"),)
-
-    def plain_parameters(self, layer: Layer, context: Context) -> Parameters:  # noqa: ARG002
-        """See NumberFormat.plain_parameters."""
-        return {}
 
 
 def _parameters(stage: Convolve, output_dtype: DType, output: QParams) -> dict[str, NDArray[Any]]:

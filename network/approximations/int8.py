@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations.context import Context
-from network.approximations.lowering import interpolation, plain_kernel, selecting, vector
+from network.approximations.lowering import interpolation, selecting
 from network.approximations.method import NumberFormat, Parameters
+from network.approximations.plain import vector
 from network.approximations.stages import Convolve, Stages, last_convolve
-from network.layers import DType, Layer
+from network.layers import DType
 from network.quantization import QParams, QuantizedWeight, calibrate, quantize_weight
-from network.variants import Kernel
-from network.windows import Window, windows
+from network.windows import windows
 
 SAMPLES = 64
 """Calibration samples behind the statistics inside a layer; its outputs have their range from all of them."""
@@ -53,22 +53,6 @@ class Int8(NumberFormat):
                 x, qparams = y, between
         return tuple(found)
 
-    def plain_kernels(self, layer: Layer, last: bool) -> tuple[Kernel, ...] | None:
-        """See NumberFormat.plain_kernels; the network's output is float32, so there it does not apply."""
-        return None if last else (plain_kernel(layer, "uint8"),)
-
-    def plain_parameters(self, layer: Layer, context: Context) -> Parameters:
-        """See NumberFormat.plain_parameters."""
-        qparams = context.output_qparams
-        if layer.op == "input":
-            return {
-                "scale": vector(1 / qparams.scale, np.float32),
-                "zero_point": vector(qparams.zero_point, np.float32),
-            }
-        padded_average = layer.op == "avg_pool" and layer.count_include_pad and any(layer.padding)
-        needs_zero = layer.op == "relu" or padded_average
-        return {"zero_point": vector(qparams.zero_point, np.uint8)} if needs_zero else {}
-
 
 def _parameters(
     stage: Convolve, x: NDArray[np.float32], inputs: QParams, outputs: QParams, output_dtype: DType
@@ -95,14 +79,17 @@ def _mean_error(
     kept = stage.read(x)
     exact = _mean_window(stage, kept)
     stored = _mean_window(stage, inputs.dequantize(inputs.quantize(kept)))
-    rows = (len(stage.weight), -1)
-    return stage.weight.reshape(rows) @ exact - weight.dequantize().reshape(rows) @ stored
+    rows = (stage.groups, len(stage.weight) // stage.groups, -1)
+    wanted = stage.weight.reshape(rows) @ exact
+    return np.asarray((wanted - weight.dequantize().reshape(rows) @ stored).reshape(-1))
 
 
 def _mean_window(stage: Convolve, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What each group of outputs sees on the average: ``(groups, kh * kw * ci of a group, 1)``."""
     image = x.mean(axis=0, dtype=np.float64, keepdims=True)
-    seen = windows(image, Window(stage.kernel, stage.stride, stage.padding))
-    return np.asarray(seen.mean(axis=(0, 1, 2)).reshape(-1))
+    seen = windows(image, stage.window).mean(axis=(0, 1, 2))
+    split = seen.reshape(*stage.kernel, stage.groups, -1).transpose(2, 0, 1, 3)
+    return np.asarray(split.reshape(stage.groups, -1, 1))
 
 
 METHOD = Int8()

@@ -1,20 +1,13 @@
-"""From stages and plain layers to kernels: what both number formats share."""
+"""From stages to kernels: what number formats share."""
 
 from __future__ import annotations
-
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from network.approximations.method import Parameters
 from network.approximations.stages import Convolve, Interpolate, Stage, Stages, last_convolve
 from network.kernels.conv2d import Conv2d
+from network.kernels.depthwise import Depthwise
 from network.kernels.expand import Expand
-from network.kernels.input import Input
-from network.kernels.pool import Pool
-from network.kernels.relu import Relu
-from network.layers import DType, Layer
+from network.layers import DType
 from network.quantization import QParams
 from network.variants import Kernel
 
@@ -33,6 +26,19 @@ def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType) -> Kernel:
     relu = stage.relu and output_dtype == "float32"
     if isinstance(stage, Interpolate):
         return Expand(stage.output_shape, stage.rows, stage.cols, output_dtype, relu)
+    clip = stage.limit if relu else 0.0
+    if 1 < stage.groups == stage.input_shape[2] == len(stage.weight):
+        return Depthwise(
+            stage.input_shape,
+            stage.kernel,
+            stage.stride,
+            stage.padding,
+            input_dtype,
+            output_dtype,
+            relu=relu,
+            dilation=stage.dilation,
+            clip=clip,
+        )
     return Conv2d(
         stage.input_shape,
         len(stage.weight),
@@ -43,6 +49,9 @@ def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType) -> Kernel:
         output_dtype,
         relu=relu,
         selected=0 if stage.index is None else len(stage.index),
+        dilation=stage.dilation,
+        groups=stage.groups,
+        clip=clip,
     )
 
 
@@ -59,27 +68,3 @@ def interpolation(stage: Interpolate, dtype: DType, qparams: QParams) -> Paramet
         weights, constant = stage.coefficients[:, :4], stage.coefficients[:, 4]
         coefficients[:, 4] = constant / qparams.scale + qparams.zero_point * (1 - weights.sum(axis=1))
     return {"coefficients": coefficients}
-
-
-def plain_kernel(layer: Layer, dtype: DType) -> Kernel:
-    """The kernel of a layer without weights that writes this element type."""
-    if layer.op == "input":
-        height, width, channels = layer.output_shape
-        return Input((channels, height, width), dtype)
-    if layer.op == "relu":
-        return Relu(layer.output_shape, dtype)
-    return Pool(
-        layer.input_shape,
-        layer.output_shape,
-        operator="max" if layer.op == "max_pool" else "avg",
-        kernel=layer.kernel,
-        stride=layer.stride,
-        padding=layer.padding,
-        dtype=dtype,
-        count_include_pad=layer.count_include_pad,
-    )
-
-
-def vector(value: float, dtype: Any) -> NDArray[Any]:
-    """A parameter with one value."""
-    return np.array([value], dtype)

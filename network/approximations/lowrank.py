@@ -56,6 +56,8 @@ class LowRank(Method):
         self, whole: Convolve, context: Context, degrees: Sequence[Fraction] | None
     ) -> Mapping[str, Stages]:
         """See Method.fit."""
+        if whole.groups > 1:
+            return {}
         outputs, *window = whole.weight.shape
         inputs = prod(window)
         ranks = {
@@ -112,6 +114,7 @@ def _stages(whole: Convolve, rows: Rows, factors: Factors) -> Stages:
         weight=weight.reshape(rank, *whole.weight.shape[1:]).astype(np.float32),
         bias=(factors.down @ (whole.bias - rows.y_mean)).astype(np.float32),
         relu=False,
+        limit=0.0,
     )
     widen = Convolve(
         middle,
@@ -121,6 +124,7 @@ def _stages(whole: Convolve, rows: Rows, factors: Factors) -> Stages:
         (1, 1),
         (0, 0, 0, 0),
         whole.relu,
+        whole.limit,
     )
     return (narrow, widen)
 

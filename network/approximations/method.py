@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from network.approximations.context import Context
 from network.approximations.stages import Convolve, Stages
-from network.layers import DType, Layer
-from network.variants import Kernel
+from network.layers import DType
 
 Parameters = Mapping[str, NDArray[Any]]
 DEGREES = tuple(Fraction(text) for text in ("3/4", "1/2", "3/8", "1/4", "1/8"))
@@ -29,14 +28,6 @@ class NumberFormat(ABC):
     @abstractmethod
     def parameters(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Parameters, ...]:
         """Of each stage's kernel, for a layer with weights."""
-
-    @abstractmethod
-    def plain_kernels(self, layer: Layer, last: bool) -> tuple[Kernel, ...] | None:
-        """Of a layer without weights; None where the format does not apply."""
-
-    @abstractmethod
-    def plain_parameters(self, layer: Layer, context: Context) -> Parameters:
-        """Of that layer's kernel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,12 @@ class Perforate(Method):
     def fit(
         self, whole: Convolve, context: Context, degrees: Sequence[Fraction] | None
     ) -> Mapping[str, Stages]:
-        """See Method.fit; a degree given as a share of the samples picks those that compute as many."""
+        """See Method.fit; a degree given as a share of the samples picks those that compute as many.
+
+        Behind a ReLU with a limit nothing is perforated: what is interpolated would not keep it.
+        """
+        if whole.limit:
+            return {}
         height, width, _ = whole.output_shape
         fitting = {
             degree: (rows, cols)

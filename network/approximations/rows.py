@@ -10,7 +10,7 @@ from scipy.linalg import solve
 
 from network.approximations.context import Context
 from network.approximations.stages import Convolve
-from network.windows import Window, windows
+from network.windows import windows
 
 ROWS = 16_384
 SEED = 0
@@ -46,7 +46,7 @@ def sample_windows(stage: Convolve, context: Context) -> tuple[Matrix, Matrix]:
 
     Always the same windows.
     """
-    view = windows(stage.read(context.inputs), Window(stage.kernel, stage.stride, stage.padding))
+    view = windows(stage.read(context.inputs), stage.window)
     chosen = _choose(view.shape[:3])
     return np.ascontiguousarray(view[chosen].reshape(len(chosen[0]), -1)), context.outputs[chosen]
 

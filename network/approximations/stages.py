@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from network.errors import NetworkError
 from network.layers import Layer, Shape
-from network.reference import expand
-from network.windows import matrix_product
+from network.reference import activate, expand
+from network.windows import Window, convolution
 
 Index = NDArray[np.int32]
 """Channels, ascending."""
@@ -30,8 +30,17 @@ class Convolve:
     stride: tuple[int, int]
     padding: tuple[int, int, int, int]
     relu: bool
+    limit: float = 0.0
+    """What the ReLU is clipped to from above; 0 does not clip."""
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
     index: Index | None = None
     """Kept input channels; None keeps all."""
+
+    @property
+    def window(self) -> Window:
+        """What one output sees of its input."""
+        return Window(self.kernel, self.stride, self.padding, self.dilation)
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -54,8 +63,8 @@ class Convolve:
 
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """``(n, h, w, c)`` to ``(n, oh, ow, co)``."""
-        y = matrix_product(self.read(x), self.weight, self.stride, self.padding) + self.bias
-        return np.maximum(y, np.float32(0)) if self.relu else y
+        y = convolution(self.read(x), self.weight, self.window, self.groups) + self.bias
+        return activate(y, self.relu, self.limit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +91,7 @@ class Interpolate:
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The kept grid ``(n, h, w, c)`` to the whole output."""
         y = expand(x, self.output_shape[:2], self.rows, self.cols, self.coefficients)
-        return np.maximum(y, np.float32(0)) if self.relu else y
+        return activate(y, self.relu)
 
 
 Stage = Convolve | Interpolate
@@ -91,10 +100,20 @@ Stages = tuple[Stage, ...]
 
 def whole(layer: Layer) -> Convolve:
     """A layer with weights as it is."""
-    if layer.weight is None or layer.bias is None:
+    if layer.weight is None or layer.bias is None or not layer.has_weights:
         raise NetworkError(f"layer {layer.name} ({layer.op}) has no weights; ask has_weights first")
     shapes = (layer.input_shape, layer.output_shape)
-    return Convolve(*shapes, layer.weight, layer.bias, layer.stride, layer.padding, layer.relu)
+    return Convolve(
+        *shapes,
+        layer.weight,
+        layer.bias,
+        layer.stride,
+        layer.padding,
+        layer.relu,
+        layer.limit,
+        layer.dilation,
+        layer.groups,
+    )
 
 
 def saves(stages: Sequence[Stage], whole: Convolve) -> bool:

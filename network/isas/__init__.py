@@ -25,23 +25,32 @@ def _modules() -> dict[str, ModuleType]:
 def known() -> tuple[Isa, ...]:
     """Every instruction set there is, the most capable first."""
     isas = (module.ISA for module in _modules().values())
-    return tuple(sorted(isas, key=lambda isa: (isa.lanes, isa.group), reverse=True))
+    return tuple(sorted(isas, key=lambda isa: (isa.lanes, isa.group, len(isa.requires)), reverse=True))
 
 
-def select(features: Iterable[str]) -> Isa:
+def select(architecture: str, features: Iterable[str]) -> Isa:
     """The most capable instruction set that a processor with these features can run.
 
-    ``features`` are named as in /proc/cpuinfo. Raises NetworkError when no instruction set fits.
+    ``architecture`` is named as by ``uname -m``, ``features`` as in /proc/cpuinfo. Raises NetworkError when
+    no instruction set fits.
     """
     present = frozenset(features)
     for isa in known():
-        if present.issuperset(isa.requires):
+        if isa.fits(architecture, present):
             return isa
-    weakest = known()[-1]
-    missing = sorted(set(weakest.requires) - present)
-    raise NetworkError(
-        f"no instruction set fits the processor: {weakest.name} is the least that is known and the processor "
-        f"lacks {', '.join(missing)}; add a file for it to network/isas"
+    raise NetworkError(f"{_misfit(architecture, present)}; add a file for it to network/isas")
+
+
+def _misfit(architecture: str, features: frozenset[str]) -> str:
+    candidates = [isa for isa in known() if isa.architecture == architecture]
+    if not candidates:
+        architectures = ", ".join(sorted({isa.architecture for isa in known()}))
+        return f"no instruction set is known for the architecture {architecture}, only for {architectures}"
+    weakest = candidates[-1]
+    missing = ", ".join(sorted(set(weakest.requires) - features))
+    return (
+        f"no instruction set fits the {architecture} processor: {weakest.name} is the least that is known "
+        f"and the processor lacks {missing}"
     )
 
 
@@ -49,6 +58,7 @@ def dot(isa: Isa, accumulator: Any, activations: Any, weights: Any) -> Any:
     """The TIR expression of ``accumulator + activations . weights``, exact in int32.
 
     ``accumulator`` is int32 x ``lanes``; ``activations`` is one int32 scalar that holds ``group`` elements of
-    the type ``isa.activation`` (for all lanes the same); ``weights`` is int8 x ``lanes * group``.
+    the type ``isa.activation`` (for all lanes the same), or is the element where a group is one; ``weights``
+    is int8 x ``lanes * group``, ordered ``[group / adjacent][lanes][adjacent]``.
     """
     return _modules()[isa.name].dot(accumulator, activations, weights)

@@ -8,12 +8,15 @@ from network.isa import Isa
 
 ISA = Isa(
     name="x86_64_v2",
+    architecture="x86_64",
     lanes=4,
     registers=16,
     group=2,
     activation="int16",
+    dot_scratch=2,
     mcpu="x86-64-v2",
     requires=("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2"),
+    float_scratch=2,
 )
 
 

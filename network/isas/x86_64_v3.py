@@ -9,10 +9,12 @@ from network.isas import x86_64_v2
 
 ISA = Isa(
     name="x86_64_v3",
+    architecture="x86_64",
     lanes=8,
     registers=16,
     group=2,
     activation="int16",
+    dot_scratch=2,
     mcpu="x86-64-v3",
     requires=(*x86_64_v2.ISA.requires, "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"),
 )

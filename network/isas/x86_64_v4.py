@@ -9,10 +9,12 @@ from network.isas import x86_64_v3
 
 ISA = Isa(
     name="x86_64_v4",
+    architecture="x86_64",
     lanes=16,
     registers=32,
     group=2,
     activation="int16",
+    dot_scratch=2,
     mcpu="x86-64-v4",
     requires=(*x86_64_v3.ISA.requires, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
 )

@@ -9,10 +9,12 @@ from network.isas import x86_64_v4
 
 ISA = Isa(
     name="x86_64_v4_vnni",
+    architecture="x86_64",
     lanes=16,
     registers=32,
     group=4,
     activation="uint8",
+    dot_scratch=1,
     mcpu="x86-64-v4",
     requires=(*x86_64_v4.ISA.requires, "avx512_vnni"),
     mattr=("+avx512vnni",),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from network.isa import Isa
+from network.kernels.epilogue import check_clip, suffix
 from network.kernels.parameters import Parameters, check, checked
 from network.kernels.register_tiles import Reduction, Tile, promising
 from network.layers import DType, Shape
@@ -27,11 +28,13 @@ class Conv2d(Kernel):
     float32 to float32 is ``sum + bias``. With uint8 on either side it is ``sum * scale + bias`` per output
     channel, rounded half to even and clamped to 0..255 where the output is uint8; that output's zero point
     is part of the bias, and relu is the clamp at 0. ``selected`` input channels are gathered by ``index``;
-    0 takes all.
+    0 takes all. With ``groups`` both inputs and outputs fall into as many runs of channels, and an output
+    sees its own run alone; ``Depthwise`` is for groups of one input and one output.
 
-    Parameters: ``weight`` (co, kh, kw, ci or selected) float32, int8 for uint8 input; ``bias`` (co,) float32;
-    ``scale`` (co,) float32 unless float32 to float32; ``zero_point`` (1,) uint8 for uint8 input, what padding
-    holds; ``index`` (selected,) int32.
+    Parameters: ``weight`` (co, kh, kw, ci / groups or selected) float32, for uint8 input int8 from -127 to
+    127 (so that two products add up in 16 bits); ``bias`` (co,) float32; ``scale`` (co,) float32 unless
+    float32 to float32; ``zero_point`` (1,) uint8 for uint8 input, what padding holds; ``index`` (selected,)
+    int32.
     """
 
     input_shape: Shape
@@ -44,9 +47,13 @@ class Conv2d(Kernel):
     output_dtype: DType = field()  # Without field(), the base's property would be taken for a default.
     relu: bool
     selected: int = 0
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    clip: float = 0.0
+    """Upper bound behind a float32 relu; 0 is none."""
 
     def __post_init__(self) -> None:
-        sizes = (*self.input_shape, self.output_channels, *self.kernel, *self.stride)
+        sizes = (*self.input_shape, self.output_channels, *self.kernel, *self.stride, *self.dilation)
         check(
             self.key, min(sizes) > 0, "sizes and strides must be at least 1; correct the layer's attributes"
         )
@@ -54,24 +61,41 @@ class Conv2d(Kernel):
         check(self.key, fits, "the window must fit into the padded input; correct kernel or padding")
         in_range = 0 <= self.selected <= self.input_shape[2]
         check(self.key, in_range, f"selected must be 0..{self.input_shape[2]}, the input's channels")
+        check_clip(self.key, self.relu, self.clip, self.output_dtype)
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        divides = self.groups > 0 and not (self.channels % self.groups or self.output_channels % self.groups)
+        check(self.key, divides, "groups must divide the channels of input and output; correct groups")
+        whole = self.groups == 1 or not self.selected
+        check(self.key, whole, "groups take all input channels; leave out selected")
 
     @property
     @override
     def key(self) -> str:
         (h, w, c), (kh, kw), (sh, sw) = self.input_shape, self.kernel, self.stride
         padding = ",".join(map(str, self.padding))
-        relu, selected = " relu" if self.relu else "", f" of{self.selected}" if self.selected else ""
+        selected = f" of{self.selected}" if self.selected else ""
+        dilation = "" if self.dilation == (1, 1) else f" d{self.dilation[0]}x{self.dilation[1]}"
+        groups = "" if self.groups == 1 else f" g{self.groups}"
+        changes = f"{suffix(self.relu, self.clip)}{selected}{dilation}{groups}"
         return (
             f"conv2d {h}x{w}x{c}>{self.output_channels} k{kh}x{kw} s{sh}x{sw} p{padding} "
-            f"{self.input_dtype}>{self.output_dtype}{relu}{selected}"
+            f"{self.input_dtype}>{self.output_dtype}{changes}"
         )
 
     @property
     @override
     def output_shape(self) -> Shape:
-        (h, w, _), (kh, kw), (sh, sw) = self.input_shape, self.kernel, self.stride
+        (h, w, _), (kh, kw), (sh, sw) = self.input_shape, self.extent, self.stride
         top, left, bottom, right = self.padding
         return (h + top + bottom - kh) // sh + 1, (w + left + right - kw) // sw + 1, self.output_channels
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns from a window's first element to its last."""
+        (kh, kw), (down, right) = self.kernel, self.dilation
+        return (kh - 1) * down + 1, (kw - 1) * right + 1
 
     @property
     def integer(self) -> bool:
@@ -92,27 +116,41 @@ class Conv2d(Kernel):
         """Products that one step adds to an accumulator."""
         return isa.group if self.integer else 1
 
+    @property
+    def runs(self) -> tuple[int, int]:
+        """Runs of neighbours in memory that a window's row consists of, and the elements of each."""
+        if self.groups == 1 and self.dilation[1] == 1:
+            return 1, self.kernel[1] * self.channels
+        return self.kernel[1], self.channels // self.groups
+
     def steps(self, isa: Isa) -> int:
-        """Steps along a window's row: ``kernel width * channels`` neighbours in memory, in groups."""
-        return -(-self.kernel[1] * self.channels // self.group(isa))
+        """Steps along a run, each a group of products."""
+        return -(-self.runs[1] // self.group(isa))
 
     def blocks(self, isa: Isa) -> int:
-        """Vectors of output channels; the last may be partial."""
-        return -(-self.output_channels // isa.lanes)
+        """Vectors of output channels, of one of ``groups``; the last may be partial."""
+        return -(-self.output_channels // self.groups // isa.lanes)
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Rows of padding above the input, and columns to its left."""
+        return self.padding[0], self.padding[1]
 
     def copied(self, isa: Isa) -> tuple[int, int] | None:
         """Rows and elements a row of the padded copy that is read instead of the input, if one is needed.
 
         It pads, gathers, widens, or gives the last group of a row something to read beyond its end.
         """
-        uneven = self.steps(isa) * self.group(isa) != self.kernel[1] * self.channels
+        runs, run = self.runs
+        uneven = self.steps(isa) * self.group(isa) != run
         widened = self.integer and isa.activation != "uint8"
         if not (any(self.padding) or self.selected or uneven or widened):
             return None
         rows, columns, _ = self.output_shape
-        height = (rows - 1) * self.stride[0] + self.kernel[0]
+        height = (rows - 1) * self.stride[0] + self.extent[0]
         last_window = (columns - 1) * self.stride[1] * self.channels
-        return height, last_window + self.steps(isa) * self.group(isa)
+        last_run = (runs - 1) * self.dilation[1] * self.channels + (self.groups - 1) * run
+        return height, last_window + last_run + self.steps(isa) * self.group(isa)
 
     def copy_dtype(self, isa: Isa) -> str:
         """Element type of the padded copy."""
@@ -121,21 +159,19 @@ class Conv2d(Kernel):
     @override
     def tiles(self, isa: Isa) -> tuple[Tile, ...]:
         rows, columns, _ = self.output_shape
-        # Without fused multiply-add or dot-and-add, a product needs a register of its own.
-        fused = isa.lanes > 4 if not self.integer else isa.group == 4
         nest = Reduction(
             rows=rows,
             columns=columns,
             blocks=self.blocks(isa),
-            steps=self.kernel[0] * self.steps(isa),
+            steps=self.kernel[0] * self.runs[0] * self.steps(isa),
             vector_bytes=isa.lanes * 4 if not self.integer else isa.lanes * isa.group,
-            scratch=1 if fused else 2,
+            scratch=isa.dot_scratch if self.integer else isa.float_scratch,
         )
         return promising(isa, nest)
 
     def parameters(self) -> dict[str, TensorSpec]:
         """The parameters as they are before packing, in the order of the call."""
-        co, weight = self.output_channels, (*self.kernel, self.channels)
+        co, weight = self.output_channels, (*self.kernel, self.channels // self.groups)
         specs = {
             "weight": TensorSpec((co, *weight), "int8" if self.integer else "float32"),
             "bias": TensorSpec((co,), "float32"),
@@ -148,23 +184,30 @@ class Conv2d(Kernel):
             specs["index"] = TensorSpec((self.selected,), "int32", fill="range")
         return specs
 
-    @override
-    def arguments(self, isa: Isa) -> tuple[TensorSpec, ...]:
+    def packed(self, isa: Isa) -> dict[str, TensorSpec]:
+        """The parameters as they are after packing, in the order of the call."""
         specs = self.parameters()
         vector = isa.lanes * self.group(isa)
-        packed = (self.blocks(isa), self.kernel[0], self.steps(isa), vector)
-        specs["weight"] = TensorSpec(packed, specs["weight"].dtype)
+        lines = self.kernel[0] * self.runs[0]
+        weight = (self.groups * self.blocks(isa), lines, self.steps(isa), vector)
+        specs["weight"] = TensorSpec(weight, specs["weight"].dtype)
+        if self.copy_dtype(isa) == "int8":
+            specs["offset"] = TensorSpec((self.groups * self.blocks(isa) * isa.lanes,), "int32")
+        return specs
+
+    @override
+    def arguments(self, isa: Isa) -> tuple[TensorSpec, ...]:
         (h, w, c), (oh, ow, co) = self.input_shape, self.output_shape
         return (
             TensorSpec((h, w * c), self.input_dtype),
-            *specs.values(),
+            *self.packed(isa).values(),
             TensorSpec((oh, ow * co), self.output_dtype),
         )
 
     @override
     def work(self, isa: Isa) -> Work:
         source, *parameters, result = self.arguments(isa)
-        window = prod(self.kernel) * self.channels
+        window = prod(self.kernel) * self.channels // self.groups
         copied = prod(self.copied(isa) or (0,))
         return Work(
             macs=prod(self.output_shape) * window,
@@ -181,17 +224,31 @@ class Conv2d(Kernel):
         if self.selected:
             known = arrays["index"].min() >= 0 and arrays["index"].max() < self.input_shape[2]
             check(self.key, bool(known), f"index must name channels 0..{self.input_shape[2] - 1}")
-        arrays["weight"] = self._packed_weight(isa, arrays["weight"])
+        weight = arrays["weight"]
+        if self.integer:
+            check(self.key, bool((weight > -128).all()), "int8 weights must lie in -127..127; clip them")
+        arrays["weight"] = self._packed_weight(isa, weight)
+        if self.copy_dtype(isa) == "int8":
+            arrays["offset"] = self._offset(isa, weight)
         return tuple(arrays.values())
 
+    def _offset(self, isa: Isa, weight: NDArray[Any]) -> NDArray[np.int32]:
+        """What was taken off the activations times their weights: padding and all, so the same everywhere."""
+        sums = 128 * weight.sum(axis=(1, 2, 3), dtype=np.int32).reshape(self.groups, -1)
+        offset = np.zeros((self.groups, self.blocks(isa) * isa.lanes), np.int32)
+        offset[:, : sums.shape[1]] = sums
+        return offset.reshape(-1)
+
     def _packed_weight(self, isa: Isa, weight: NDArray[Any]) -> NDArray[Any]:
-        """``[blocks][kernel height][steps][lanes][group]``, zero where channels or groups are not full."""
-        blocks, kh, steps, group = self.blocks(isa), self.kernel[0], self.steps(isa), self.group(isa)
-        co, run = self.output_channels, self.kernel[1] * self.channels
-        padded = np.zeros((blocks * isa.lanes, kh, steps * group), weight.dtype)
-        padded[:co, :, :run] = weight.reshape(co, kh, run)
-        split = padded.reshape(blocks, isa.lanes, kh, steps, group).transpose(0, 2, 3, 1, 4)
-        return np.ascontiguousarray(split).reshape(blocks, kh, steps, isa.lanes * group)
+        """``[groups * blocks][runs][steps][group / adjacent][lanes][adjacent]``, zero where not full."""
+        blocks, steps, group = self.blocks(isa), self.steps(isa), self.group(isa)
+        adjacent = isa.adjacent if self.integer and isa.adjacent else group
+        lines, run, co = self.kernel[0] * self.runs[0], self.runs[1], self.output_channels // self.groups
+        padded = np.zeros((self.groups, blocks * isa.lanes, lines, steps * group), weight.dtype)
+        padded[:, :co, :, :run] = weight.reshape(self.groups, co, lines, run)
+        split = padded.reshape(-1, isa.lanes, lines, steps, group // adjacent, adjacent)
+        ordered = np.ascontiguousarray(split.transpose(0, 2, 3, 4, 1, 5))
+        return ordered.reshape(-1, lines, steps, isa.lanes * group)
 
     @override
     def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:

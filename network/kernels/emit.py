@@ -6,7 +6,8 @@ nothing is left to a vectoriser's guess, and a kernel is lowered in milliseconds
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from tvm import tirx
@@ -35,6 +36,32 @@ def function(names: Sequence[str], arguments: Sequence[TensorSpec], body: Body) 
         }
         body(**buffers)
     return builder.get()
+
+
+def repeat(count: int) -> AbstractContextManager[Expr]:
+    """A loop over ``range(count)``; for a count of 1 no loop, and the index 0."""
+    return nullcontext(0) if count == 1 else serial(0, count)
+
+
+def spread(threads: int, extent: int, operations: int) -> AbstractContextManager[Expr]:
+    """A loop over ``range(extent)``, on several threads where so many operations are worth their start."""
+    if min(threads, extent) == 1 or operations < _WORTH_THREADS:
+        return serial(0, extent)
+    return T.parallel(0, extent)
+
+
+_WORTH_THREADS = 1 << 16
+"""Operations that take as long as it takes to start and to wait for threads, some microseconds."""
+
+
+@contextmanager
+def shared(threads: int, extent: int) -> Iterator[tuple[Expr, Expr]]:
+    """Each thread's part of ``range(extent)``, as start and stop; on one thread all of it and no loop."""
+    if threads == 1:
+        yield 0, extent
+        return
+    with T.parallel(0, threads) as part:
+        yield bind(part * extent // threads), bind((part + 1) * extent // threads)
 
 
 def workspace(shape: Sequence[int], dtype: str) -> Buffer:
@@ -78,7 +105,11 @@ def constant(value: float, dtype: str, lanes: int = 1) -> Expr:
 
 def cast(value: Expr, dtype: str, lanes: int = 1) -> Expr:
     """Convert every lane."""
-    return tirx.Cast(dtype if lanes == 1 else f"{dtype}x{lanes}", value)
+    return tirx.Cast(_vector(dtype, lanes), value)
+
+
+def _vector(dtype: str, lanes: int) -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
 def as_float(count: Expr) -> Expr:
@@ -98,10 +129,17 @@ def relu(value: Expr, dtype: str, lanes: int) -> Expr:
 
 def to_uint8(value: Expr, lanes: int) -> Expr:
     """``clamp(round half to even(value), 0, 255)`` of floats."""
-    rounded = tirx.nearbyint(value)
-    clamped = maximum(minimum(rounded, constant(255, "float32", lanes)), constant(0, "float32", lanes))
-    # By way of int32: processors have no direct conversion and LLVM would go lane by lane.
-    return cast(cast(clamped, "int32", lanes), "uint8", lanes)
+    clamped = maximum(minimum(value, constant(255, "float32", lanes)), constant(0, "float32", lanes))
+    # Beyond 2**23 floats are whole numbers: the addition rounds and leaves the integer in the lowest bits. A
+    # rounding instruction is not everywhere, and without one LLVM calls libm for every element.
+    bits = reinterpret(clamped + constant(1 << 23, "float32", lanes), _vector("int32", lanes))
+    return cast(bits, "uint8", lanes)
+
+
+def to_int8(value: Expr, lanes: int) -> Expr:
+    """uint8 less 128: the same bits but the highest."""
+    flipped = tirx.bitwise_xor(value, constant(128, "uint8", lanes))
+    return reinterpret(flipped, _vector("int8", lanes))
 
 
 def each_vector(extent: int, lanes: int, body: Callable[[Expr, int], None]) -> None:

@@ -62,9 +62,9 @@ class Expand(Plain):
 
     @property
     @override
-    def source(self) -> TensorSpec:
+    def sources(self) -> tuple[TensorSpec, ...]:
         h, w, c = self.grid_shape
-        return TensorSpec((h, w * c), self.dtype)
+        return (TensorSpec((h, w * c), self.dtype),)
 
     @property
     @override

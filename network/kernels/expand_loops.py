@@ -24,7 +24,8 @@ def _body(kernel: Expand, isa: Isa, *, x: Buffer, coefficients: Buffer, y: Buffe
     for down, right in product(range(min(kernel.rows, height)), range(min(kernel.cols, width))):
         rows = -(-(height - down) // kernel.rows)
         columns = -(-(width - right) // kernel.cols)
-        with serial(0, rows) as i, serial(0, columns) as j:
+        operations = 4 * rows * columns * channels
+        with emit.spread(isa.threads, rows, operations) as i, serial(0, columns) as j:
             point = _Point(kernel, x, coefficients, y, i, j, down, right)
             each_vector(channels, isa.lanes, point.emit)
 

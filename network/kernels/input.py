@@ -50,9 +50,9 @@ class Input(Plain):
 
     @property
     @override
-    def source(self) -> TensorSpec:
+    def sources(self) -> tuple[TensorSpec, ...]:
         c, h, w = self.shape
-        return TensorSpec((c, h * w), "float32")
+        return (TensorSpec((c, h * w), "float32"),)
 
     @property
     @override
@@ -70,7 +70,7 @@ class Input(Plain):
         from network.kernels import emit
 
         channels, height, width = self.shape
-        with emit.serial(0, height) as row, emit.serial(0, channels) as channel:
+        with emit.spread(isa.threads, height, self.elementwise) as row, emit.serial(0, channels) as channel:
 
             def move(column: Any, lanes: int) -> None:
                 value = emit.load(x, channel, row * width + column, lanes=lanes)

@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from network.isa import Isa
 from network.kernels import emit
-from network.kernels.conv2d import Conv2d
 from network.kernels.emit import Buffer, Expr, each_vector, serial
+from network.layers import DType, Shape
 
 
-def padded_copy(kernel: Conv2d, isa: Isa, x: Buffer, zero_point: Buffer, index: Buffer) -> Buffer:
+class Padded(Protocol):
+    """What a kernel says of the copy that it reads."""
+
+    @property
+    def input_shape(self) -> Shape: ...  # noqa: D102
+    @property
+    def input_dtype(self) -> DType: ...  # noqa: D102
+    @property
+    def channels(self) -> int:
+        """Of the copy."""
+
+    @property
+    def selected(self) -> int:
+        """How many channels are gathered; 0 takes all."""
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Rows of padding above the input, and columns to its left."""
+
+    def copied(self, isa: Isa) -> tuple[int, int] | None:
+        """Rows and elements a row of the copy, if one is needed."""
+
+    def copy_dtype(self, isa: Isa) -> str:
+        """Element type of the copy."""
+
+
+def padded_copy(kernel: Padded, isa: Isa, x: Buffer, zero_point: Buffer, index: Buffer) -> Buffer:
     """Emit the copy and give its buffer; the input itself where no copy is needed.
 
     ``zero_point`` and ``index`` are None where the kernel has no such parameter.
@@ -23,7 +50,7 @@ def padded_copy(kernel: Conv2d, isa: Isa, x: Buffer, zero_point: Buffer, index: 
     buffer = emit.workspace(shape, kernel.copy_dtype(isa))
     copy = _Copy(kernel, isa, x, zero_point, index, buffer)
     copy.fill_rows(0, copy.top)
-    with serial(0, copy.rows) as row:
+    with emit.spread(isa.threads, copy.rows, copy.rows * copy.width) as row:
         copy.fill(copy.top + row, 0, copy.left)
         copy.take(row)
         copy.fill(copy.top + row, copy.left + copy.run, copy.width)
@@ -35,7 +62,7 @@ def padded_copy(kernel: Conv2d, isa: Isa, x: Buffer, zero_point: Buffer, index: 
 class _Copy:
     """Where the input lies in the copy: ``rows`` rows of ``run`` elements, from ``top`` and ``left`` on."""
 
-    kernel: Conv2d
+    kernel: Padded
     isa: Isa
     x: Buffer
     zero_point: Buffer
@@ -60,12 +87,12 @@ class _Copy:
     @property
     def top(self) -> int:
         """Rows of padding before the input."""
-        return self.kernel.padding[0]
+        return self.kernel.margin[0]
 
     @property
     def left(self) -> int:
         """Elements of padding before the input."""
-        return self.kernel.padding[1] * self.kernel.channels
+        return self.kernel.margin[1] * self.kernel.channels
 
     @property
     def rows(self) -> int:
@@ -97,6 +124,8 @@ class _Copy:
         return emit.splat(self._widened(emit.load(self.zero_point, emit.constant(0, "int32")), 1), lanes)
 
     def _widened(self, value: Expr, lanes: int) -> Expr:
+        if self.dtype == "int8":
+            return emit.to_int8(value, lanes)
         return value if self.dtype == self.kernel.input_dtype else emit.cast(value, self.dtype, lanes)
 
     def take(self, row: Expr) -> None:

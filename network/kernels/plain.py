@@ -21,8 +21,13 @@ class Plain(Kernel):
 
     @property
     @abstractmethod
-    def source(self) -> TensorSpec:
-        """The input."""
+    def sources(self) -> tuple[TensorSpec, ...]:
+        """The inputs."""
+
+    @property
+    @override
+    def inputs(self) -> int:
+        return len(self.sources)
 
     @property
     @abstractmethod
@@ -40,14 +45,14 @@ class Plain(Kernel):
     @override
     def arguments(self, isa: Isa) -> tuple[TensorSpec, ...]:
         h, w, c = self.output_shape
-        return (self.source, *self.parameters().values(), TensorSpec((h, w * c), self.output_dtype))
+        return (*self.sources, *self.parameters().values(), TensorSpec((h, w * c), self.output_dtype))
 
     @override
     def work(self, isa: Isa) -> Work:
         return Work(
             macs=0,
             elementwise=self.elementwise,
-            input_bytes=self.source.nbytes,
+            input_bytes=sum(each.nbytes for each in self.sources),
             output_bytes=prod(self.output_shape) * (1 if self.output_dtype == "uint8" else 4),
             parameter_bytes=sum(each.nbytes for each in self.parameters().values()),
             workspace_bytes=0,

@@ -87,9 +87,9 @@ class Pool(Plain):
 
     @property
     @override
-    def source(self) -> TensorSpec:
+    def sources(self) -> tuple[TensorSpec, ...]:
         h, w, c = self.input_shape
-        return TensorSpec((h, w * c), self.dtype)
+        return (TensorSpec((h, w * c), self.dtype),)
 
     @property
     @override

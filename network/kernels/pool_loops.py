@@ -24,7 +24,7 @@ def maximum(pool: Pool, isa: Isa, *, x: Buffer, y: Buffer) -> None:
             value = element if value is None else emit.maximum(value, element)
         return value
 
-    _each_output(pool, lanes, y, window)
+    _each_output(pool, lanes, isa.threads, y, window)
 
 
 def _inside(pool: Pool, axis: int, position: Expr, offset: int) -> Expr:
@@ -34,9 +34,11 @@ def _inside(pool: Pool, axis: int, position: Expr, offset: int) -> Expr:
     return emit.maximum(emit.minimum(index, pool.input_shape[axis] - 1), 0)
 
 
-def _each_output(pool: Pool, lanes: int, y: Buffer, value: Callable[[Expr, Expr, Expr, int], Expr]) -> None:
+def _each_output(
+    pool: Pool, lanes: int, threads: int, y: Buffer, value: Callable[[Expr, Expr, Expr, int], Expr]
+) -> None:
     height, width, channels = pool.output_shape
-    with serial(0, height) as row, serial(0, width) as column:
+    with emit.spread(threads, height, pool.elementwise) as row, serial(0, width) as column:
 
         def store(channel: Expr, lanes: int) -> None:
             emit.store(y, value(row, column, channel, lanes), row, column * channels + channel, lanes=lanes)
@@ -60,7 +62,7 @@ def mean(pool: Pool, isa: Isa, *, x: Buffer, y: Buffer, zero_point: Buffer = Non
         total = emit.load(held, 0, lanes=lanes)
         return _divided(pool, total, present, zero_point, lanes)
 
-    _each_output(pool, isa.lanes, y, window)
+    _each_output(pool, isa.lanes, isa.threads, y, window)
 
 
 def _bounds(pool: Pool, axis: int, position: Expr) -> tuple[Expr, Expr]:

@@ -48,9 +48,9 @@ class Relu(Plain):
 
     @property
     @override
-    def source(self) -> TensorSpec:
+    def sources(self) -> tuple[TensorSpec, ...]:
         h, w, c = self.shape
-        return TensorSpec((h, w * c), self.dtype)
+        return (TensorSpec((h, w * c), self.dtype),)
 
     @property
     @override
@@ -69,7 +69,7 @@ class Relu(Plain):
 
         height, width, channels = self.shape
         vector = isa.lanes * (4 if self.dtype == "uint8" else 1)
-        with emit.serial(0, height) as row:
+        with emit.spread(isa.threads, height, self.elementwise) as row:
 
             def rectify(at: Any, lanes: int) -> None:
                 zero = emit.constant(0, self.dtype) if zero_point is None else emit.load(zero_point, 0)

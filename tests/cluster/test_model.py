@@ -67,7 +67,8 @@ def test_runs_correct_memory_and_storage(table, knowledge):
 
 def test_the_solver_sees_what_is_predicted(table, knowledge):
     problem = problem_of(table, knowledge)
-    selection = select(table.uniform("channels(1/2)"), knowledge.latency_s)
+    mixed = (*table.uniform("exact")[:2], *table.uniform("int8")[2:])
+    selection = select(mixed, knowledge.latency_s)
     choice = [
         [option.variant for option in options].index(key)
         for options, key in zip(problem.layers, selection.variants, strict=True)

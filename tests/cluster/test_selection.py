@@ -18,9 +18,9 @@ from network.variants import Form
 
 TWO = StepChoices("a", ((8, 1), (4, 2)), ("a 8,1", "a 4,2"))
 ONE = StepChoices("b", ((),), ("b",))
-BOTH = Candidate("conv", "int8 f32>u8", "int8", Form("float32"), Form("uint8"), (TWO, ONE), 100, 200)
-NONE = Candidate("pool", "exact f32>f32", "exact", Form("float32"), Form("float32"), (), 0, 50)
-TABLE = Table("n", "lab", "t", ((BOTH,), (NONE,)), ((0, 1),), {}, 0)
+BOTH = Candidate("conv", "int8 f32>u8", "int8", Form("float32"), Form("uint8"), (TWO, ONE), 100, 200, 50)
+NONE = Candidate("pool", "exact f32>f32", "exact", Form("float32"), Form("float32"), (), 0, 50, 0)
+TABLE = Table("n", "lab", "t", ((BOTH,), (NONE,)), ((0, 1),), {}, 0, ((), ()))
 
 
 def test_the_fastest_known_tile_is_chosen():

@@ -41,6 +41,7 @@ def options(draw: st.DrawFn, layer: int, variant: int) -> Option:
         latency_s=draw(small) * 1.7e-5,
         parameter_bytes=draw(small) * 1000,
         live_bytes=draw(small) * 1000,
+        output_bytes=draw(small) * 500,
         storage_bytes=draw(small) * 1000,
         divergence=draw(small) * 3e-4,
         reads=draw(st.sampled_from(FORMS)),
@@ -58,6 +59,9 @@ def problems(draw: st.DrawFn) -> Problem:
     return Problem(
         layers,
         edges=tuple((index, index + 1) for index in range(len(layers) - 1)),
+        held=tuple(
+            tuple(draw(st.sets(st.integers(0, index - 1)))) if index else () for index in range(len(layers))
+        ),
         latency_offset_s=draw(st.sampled_from([0.0, 2.1e-5])),
         memory_offset_bytes=draw(st.sampled_from([0, 700, -300])),
         storage_offset_bytes=draw(st.sampled_from([0, 500])),
@@ -189,7 +193,7 @@ def test_ruling_columns_out_keeps_the_optimum(
 
 
 def option(variant: str, latency_s: float, divergence: float, **others: object) -> Option:
-    costs = {"parameter_bytes": 10, "live_bytes": 10, "storage_bytes": 10}
+    costs = {"parameter_bytes": 10, "live_bytes": 10, "output_bytes": 5, "storage_bytes": 10}
     types = {"reads": "f32", "writes": "f32"}
     return Option("layer", variant, latency_s, divergence=divergence, **{**costs, **types, **others})  # type: ignore[arg-type]
 

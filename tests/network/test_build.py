@@ -7,10 +7,11 @@ import pytest
 from network import link
 from network.build import build_library, request_key
 from network.errors import NetworkError
+from network.isas import known
 from network.kernels.conv2d import Conv2d
 from network.kernels.relu import Relu
 from network.link import linker
-from network.target import Target
+from network.target import Target, triple
 
 RELU = Relu((3, 5, 7), "float32")
 CONV = Conv2d((6, 6, 3), 20, (3, 3), (1, 1), (1, 1, 1, 1), "uint8", "uint8", True)
@@ -95,10 +96,36 @@ def test_without_a_linker_the_way_out_is_named(monkeypatch):
         linker(Target.host().mtriple)
 
 
-def test_another_architecture_is_linked_by_zig(monkeypatch):
+@pytest.mark.parametrize(
+    ("mtriple", "sought"),
+    [
+        ("riscv64-linux-gnu", "for riscv64 .*riscv64-linux-gnu-ld, ziglang"),
+        ("armv7l-linux-gnueabihf", "for armv7l .*arm-linux-gnueabihf-ld, ziglang"),
+    ],
+)
+def test_another_architecture_needs_a_linker_of_its_own(monkeypatch, mtriple, sought):
+    monkeypatch.setattr(link.shutil, "which", lambda name: None)
     monkeypatch.setattr(link, "find_spec", lambda name: None)
-    with pytest.raises(NetworkError, match=r"for riscv64 \(looked for ziglang\)"):
-        linker("riscv64-linux-gnu")
+    with pytest.raises(NetworkError, match=sought):
+        linker(mtriple)
+
+
+ELF_MACHINES = {"x86_64": 62, "aarch64": 183, "armv7l": 40, "riscv64": 243}
+"""e_machine of the ELF header."""
+
+
+@pytest.mark.parametrize("isa", known(), ids=lambda isa: isa.name)
+def test_a_library_is_one_of_its_architecture(tmp_path, isa):
+    target = Target(triple(isa.architecture), isa.mcpu, isa.mattr)
+    try:
+        linker(target.mtriple)
+    except NetworkError as error:
+        pytest.skip(str(error))
+    library = build_library([(CONV, CONV.tiles(isa)[0])], target, tmp_path / "kernels.so")
+    assert library.failures == {}
+    header = library.path.read_bytes()[:20]
+    assert header[:4] == b"\x7fELF"
+    assert int.from_bytes(header[18:20], "little") == ELF_MACHINES[isa.architecture]
 
 
 def test_a_failed_link_names_its_command(tmp_path):

@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from network.forward import activations
 from network.onnx_import import load
-from network.reference import activations
 from network.samples import Samples
 from tests.network.onnx_files import CONV, FLAT, HEAD, chain, normal, save
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from network.backward import Step, backward
+from network.forward import activations, run_layer
 from network.layers import Layer, Network
-from network.reference import activations, run_layer
 from network.samples import Samples
-from network.sensitivity import backward, sensitivities
+from network.sensitivity import sensitivities
 
 RNG = np.random.default_rng(5)
 
@@ -39,7 +40,7 @@ def test_backward_is_the_gradient(kind):
     difference = (run_layer(layer, x + change) - run_layer(layer, x - change)) / 2
     # Both sides are the change of the same scalar: a wrong tap, stride or padding separates them.
     expected = float((gradient.astype(np.float64) * difference).sum())
-    found = float((backward(layer, x, y, gradient).astype(np.float64) * change).sum())
+    found = float((backward(Step(layer, (x,), y, gradient))[0].astype(np.float64) * change).sum())
     assert found == pytest.approx(expected, rel=5e-3, abs=1e-4)
 
 

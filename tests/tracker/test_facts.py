@@ -30,6 +30,15 @@ def test_a_raspberry_pi_is_read_from_its_files() -> None:
     assert pi.temperature_c == pytest.approx(48.312)
 
 
+def test_the_extensions_of_risc_v_are_its_features() -> None:
+    lines = ("processor\t: 0", "isa\t\t: rv64imafdc_zicsr_zba", "mmu\t\t: sv39", "uarch\t\t: sifive,u74-mc")
+    cpuinfo = "\n".join(lines)
+    files = {**RASPBERRY_PI, "/proc/cpuinfo": cpuinfo}
+    board = describe(lambda path: files.get(path, ""), "riscv64", "blinknet")
+    assert board.cpu == "sifive,u74-mc"
+    assert board.features == ("i", "m", "a", "f", "d", "c", "zicsr", "zba")
+
+
 def test_what_a_machine_does_not_say_is_none() -> None:
     bare = {path: text for path, text in RASPBERRY_PI.items() if not path.startswith("/sys")}
     pi = describe(lambda path: bare.get(path, ""), "aarch64", "stock")

@@ -12,6 +12,7 @@ from network.variants import Fitted
 from tests.small_network import Small
 from workers.accuracy import (
     Bench,
+    Effect,
     divergence,
     effect,
     evaluate_configuration,
@@ -23,6 +24,11 @@ from workers.accuracy import (
 def fitted(bench: Bench, keys: list[str]) -> dict[str, Fitted]:
     layers = zip(bench.network.layers, keys, strict=True)
     return {layer.name: bench.known.fitted(bench.known.variant(layer.name, key)) for layer, key in layers}
+
+
+def jointly(bench: Bench, keys: list[str]) -> Effect:
+    exact = exact_logits(bench, bench.samples.x, ())
+    return evaluate_configuration(bench, fitted(bench, keys), exact, ())
 
 
 logits = arrays(np.float32, (5, 4), elements=st.floats(-50, 50, width=32))
@@ -61,7 +67,7 @@ def test_the_exact_network_answers_like_onnx_runtime(small: Small, bench: Bench)
 
 def test_the_exact_configuration_has_no_effect(small: Small, bench: Bench):
     keys = ["exact f32>f32"] * len(small.network.layers)
-    found = evaluate_configuration(bench, fitted(bench, keys), ())
+    found = jointly(bench, keys)
     answers = exact_logits(bench, small.samples.x, ()).argmax(axis=1)
     assert found.divergence < 1e-9
     assert found.correct == (answers == small.samples.y).sum()
@@ -88,7 +94,7 @@ def test_a_layer_alone_is_the_configuration_with_one_change(
     """The layers ahead leave out what it does not read, which changes nothing."""
     alone = evaluate_layer(bench, layer, ["exact", "channels(1/2)"], ())
     keys = [changed.get(each.name, "exact f32>f32") for each in small.network.layers]
-    together = evaluate_configuration(bench, fitted(bench, keys), ())
+    together = jointly(bench, keys)
     assert list(alone.effects) == ["channels(1/2)"]
     assert alone.exact.divergence == 0
     found = alone.effects["channels(1/2)"]
@@ -101,7 +107,7 @@ def test_an_integer_layer_alone_is_fed_as_in_a_configuration(small: Small, bench
     alone = evaluate_layer(bench, "conv2", ["int8"], ()).effects["int8"]
     changed = {"conv1": "exact f32>u8", "conv2": "int8 u8>f32"}
     keys = [changed.get(each.name, "exact f32>f32") for each in small.network.layers]
-    together = evaluate_configuration(bench, fitted(bench, keys), ())
+    together = jointly(bench, keys)
     assert alone.divergence == pytest.approx(together.divergence, rel=0.01)
     assert 0 < alone.divergence < 0.05
 
@@ -120,7 +126,7 @@ def test_all_layers_are_evaluated_in_all_their_approximations(small: Small, benc
 
 def test_a_whole_integer_network_stays_near(small: Small, bench: Bench):
     keys = ["int8 f32>u8", "int8 u8>u8", "int8 u8>u8", "int8 u8>u8", "int8 u8>f32"]
-    found = evaluate_configuration(bench, fitted(bench, keys), ())
+    found = jointly(bench, keys)
     exact = evaluate_layer(bench, "input", [], ()).exact
     assert 0 < found.divergence < 0.1
     assert abs(found.correct - exact.correct) <= 4

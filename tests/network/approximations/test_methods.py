@@ -12,9 +12,10 @@ from network.approximations import Context
 from network.approximations.lowering import kernels
 from network.approximations.registry import formats, methods
 from network.approximations.stages import whole
+from network.forward import run_layer
 from network.layers import Layer
 from network.quantization import calibrate
-from network.reference import run_layer, run_steps
+from network.reference import run_steps
 from network.variants import Step
 
 RNG = np.random.default_rng(21)
@@ -39,7 +40,7 @@ def conv(weight, size=(8, 8), *, relu=False) -> Layer:
 
 def context_of(layer, x, *, last=False):
     y = run_layer(layer, x)
-    return Context(x, y, calibrate(x), calibrate(y), last)
+    return Context(x, y, (calibrate(x),), calibrate(y), last)
 
 
 def degrees_of(layer, context, method, degrees=None):

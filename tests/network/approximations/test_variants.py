@@ -9,12 +9,12 @@ import pytest
 
 from network.approximations import catalogue, method_names, parse
 from network.errors import NetworkError
-from network.isa import Isa
+from network.isas import x86_64_v3
 from network.reference import run_steps
 from network.variants import Form
 
 LAYERS = ("input", "conv1", "pool1", "relu1", "conv2", "pool2", "fc", "out")
-ISA = Isa("test", lanes=8, registers=16, group=2, activation="int16", mcpu="x86-64-v3", requires=())
+ISA = x86_64_v3.ISA
 
 
 def outputs(known, variant, samples):

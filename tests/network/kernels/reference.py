@@ -4,31 +4,48 @@ from itertools import product
 
 import numpy as np
 
+from network.reference import run_step
+from network.variants import Step
+
+
+def meaning(kernel, x, parameters):
+    """What the package says that the kernel computes, of one sample or a tuple of them."""
+    xs = x if isinstance(x, tuple) else (x,)
+    return run_step(Step(kernel, parameters), *(each[None] for each in xs))[0]
+
 
 def to_uint8(value):
     return np.clip(np.rint(value), 0, 255)
 
 
-def convolution_sums(x, weight, stride, padding, fill):
+def convolution_sums(x, weight, stride, padding, fill, dilation=(1, 1), groups=1):
     """Exact sums (height, width, output channels) in float64; ``fill`` is what padding holds."""
     top, left, bottom, right = padding
     padded = np.pad(x.astype("f8"), ((top, bottom), (left, right), (0, 0)), constant_values=float(fill))
-    kh, kw = weight.shape[1:3]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(0, 1))
-    windows = windows[:: stride[0], :: stride[1]]
-    return np.einsum("hwcij,oijc->hwo", windows, weight.astype("f8"))
+    extent = [(size - 1) * step + 1 for size, step in zip(weight.shape[1:3], dilation, strict=True)]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=(0, 1))
+    windows = windows[:: stride[0], :: stride[1], ..., :: dilation[0], :: dilation[1]]
+    parts = zip(np.split(windows, groups, axis=2), np.split(weight.astype("f8"), groups), strict=True)
+    return np.concatenate([np.einsum("hwcij,oijc->hwo", *part) for part in parts], axis=2)
 
 
 def conv2d(kernel, x, parameters):
     if kernel.selected:
         x = x[:, :, parameters["index"]]
     fill = parameters["zero_point"][0] if kernel.integer else 0
-    value = convolution_sums(x, parameters["weight"], kernel.stride, kernel.padding, fill)
-    value = value * parameters["scale"].astype("f8") if kernel.scaled else value
+    windows = kernel.stride, kernel.padding, fill, kernel.dilation
+    sums = convolution_sums(x, parameters["weight"], *windows, kernel.groups)
+    return finished(kernel, sums, parameters)
+
+
+def finished(kernel, sums, parameters):
+    """With scale where there is one, bias, and activation or rounding."""
+    value = sums * parameters["scale"].astype("f8") if "scale" in parameters else sums
     value = value + parameters["bias"]
     if kernel.output_dtype == "uint8":
         return to_uint8(value)
-    return np.maximum(value, 0) if kernel.relu else value
+    value = np.maximum(value, 0) if kernel.relu else value
+    return np.minimum(value, kernel.clip) if kernel.clip else value
 
 
 def pool(kernel, x, parameters):

@@ -11,30 +11,49 @@ DTYPES = [("float32", "float32"), ("float32", "uint8"), ("uint8", "uint8"), ("ui
 
 
 @st.composite
-def kernels(draw, dtypes):
-    size = st.integers(1, 9)
+def fields(draw, dtypes, dilations=1):
+    """What every kernel with windows has: windows that fit, and an activation."""
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    dilation = draw(st.tuples(st.integers(1, dilations), st.integers(1, dilations)))
     padding = draw(st.tuples(*[st.integers(0, 2)] * 4))
-    height = draw(st.integers(max(1, kernel[0] - padding[0] - padding[2]), 9))
-    width = draw(st.integers(max(1, kernel[1] - padding[1] - padding[3]), 20))
-    channels = draw(size)
-    return Conv2d(
-        input_shape=(height, width, channels),
-        output_channels=draw(st.one_of(st.integers(1, 40), st.sampled_from([16, 32, 64]))),
-        kernel=kernel,
-        stride=draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
-        padding=padding,
-        input_dtype=dtypes[0],
-        output_dtype=dtypes[1],
-        relu=draw(st.booleans()),
-        selected=draw(st.integers(0, channels)),
-    )
+    reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True)]
+    height = draw(st.integers(max(1, reach[0] - padding[0] - padding[2]), 9))
+    width = draw(st.integers(max(1, reach[1] - padding[1] - padding[3]), 20))
+    relu = draw(st.booleans())
+    return {
+        "input_shape": (height, width, draw(st.integers(1, 9))),
+        "kernel": kernel,
+        "stride": draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        "padding": padding,
+        "input_dtype": dtypes[0],
+        "output_dtype": dtypes[1],
+        "relu": relu,
+        "dilation": dilation,
+        "clip": draw(st.sampled_from([0.0, 1.5])) if relu and dtypes[1] == "float32" else 0.0,
+    }
+
+
+@st.composite
+def kernels(draw, dtypes):
+    drawn = draw(fields(dtypes))
+    outputs = draw(st.one_of(st.integers(1, 40), st.sampled_from([16, 32, 64])))
+    selected = draw(st.integers(0, drawn["input_shape"][2]))
+    return Conv2d(**drawn, output_channels=outputs, selected=selected)
+
+
+@st.composite
+def grouped(draw, dtypes):
+    """With dilated windows, and groups of one channel or several."""
+    drawn, groups = draw(fields(dtypes, dilations=3)), draw(st.integers(1, 3))
+    height, width, channels = drawn["input_shape"]
+    drawn["input_shape"] = height, width, channels * groups
+    return Conv2d(**drawn, output_channels=draw(st.integers(1, 20)) * groups, groups=groups)
 
 
 def sample(kernel, seed=0):
     """An input and parameters whose uint8 outputs fill their range."""
     rng = np.random.default_rng(seed)
-    co, channels = kernel.output_channels, kernel.channels
+    co, channels = kernel.output_channels, kernel.channels // kernel.groups
     shape = (co, *kernel.kernel, channels)
     terms = np.sqrt(np.prod(shape[1:]))
     parameters = {"bias": rng.standard_normal(co).astype("f4")}
@@ -68,11 +87,35 @@ def assert_close(kernel, actual, expected):
 
 
 @pytest.mark.parametrize("dtypes", DTYPES, ids=">".join)
-def test_any_shape_agrees_with_numpy(compute, dtypes):
+@pytest.mark.parametrize("strategy", [kernels, grouped])
+def test_any_shape_agrees_with_numpy(compute, strategy, dtypes):
     @SETTINGS
-    @given(kernels(dtypes))
+    @given(strategy(dtypes))
     def agree(kernel):
         x, parameters = sample(kernel)
-        assert_close(kernel, compute(kernel, x, parameters), reference.conv2d(kernel, x, parameters))
+        expected = reference.conv2d(kernel, x, parameters)
+        assert_close(kernel, compute(kernel, x, parameters), expected)
+        assert_close(kernel, reference.meaning(kernel, x, parameters), expected)
 
     agree()
+
+
+EXTREMES = [((1, 1, 500), (1, 1)), ((5, 7, 5), (3, 3)), ((9, 9, 17), (5, 5))]
+
+
+@pytest.mark.parametrize(("shape", "window"), EXTREMES, ids=str)
+@pytest.mark.parametrize("activation", [0, 255])
+def test_integer_sums_are_exact_at_the_ends_of_their_range(compute, shape, window, activation):
+    """Where a 16-bit sum would saturate or wrap; the sums themselves fit into float32."""
+    kernel = Conv2d(shape, 9, window, (1, 1), (1, 1, 1, 1), "uint8", "float32", False)
+    weight = np.full((9, *window, shape[2]), 127, "i1")
+    weight[1::2] = -127
+    weight[::3, :, :, ::2] *= -1
+    parameters = {
+        "weight": weight,
+        "bias": np.zeros(9, "f4"),
+        "scale": np.ones(9, "f4"),
+        "zero_point": np.array([255 - activation], "u1"),
+    }
+    x = np.full(shape, activation, "u1")
+    np.testing.assert_array_equal(compute(kernel, x, parameters), reference.conv2d(kernel, x, parameters))

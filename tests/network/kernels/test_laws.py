@@ -8,10 +8,12 @@ import pytest
 from network.errors import NetworkError
 from network.isas import known, select
 from network.kernels.conv2d import Conv2d
+from network.kernels.depthwise import Depthwise
 from network.kernels.expand import Expand
 from network.kernels.input import Input
 from network.kernels.pool import Pool
 from network.kernels.relu import Relu
+from tests.network.kernels.emulated import PROCESSORS
 
 ISAS = pytest.mark.parametrize("isa", known(), ids=lambda isa: isa.name)
 KERNELS = [
@@ -20,6 +22,11 @@ KERNELS = [
     Conv2d((9, 9, 8), 48, (1, 1), (1, 1), (0, 0, 0, 0), "uint8", "float32", False, selected=3),
     Conv2d((4, 4, 64), 10, (4, 4), (1, 1), (0, 0, 0, 0), "float32", "float32", False),
     Conv2d((32, 32, 64), 256, (3, 3), (1, 1), (1, 1, 1, 1), "uint8", "uint8", True),
+    Conv2d((9, 9, 6), 10, (3, 3), (1, 1), (0, 0, 0, 0), "uint8", "uint8", False, groups=2),
+    Conv2d((9, 9, 6), 10, (3, 3), (1, 1), (2, 2, 2, 2), "float32", "float32", True, dilation=(2, 2)),
+    Conv2d((9, 9, 6), 10, (3, 3), (1, 1), (2, 2, 2, 2), "float32", "float32", True, clip=6.0),
+    Depthwise((9, 9, 24), (3, 3), (2, 2), (1, 1, 1, 1), "float32", "float32", True, clip=6.0),
+    Depthwise((9, 9, 24), (3, 3), (1, 1), (1, 1, 1, 1), "uint8", "uint8", False),
     Pool((9, 9, 3), (5, 5, 3), "max", (2, 2), (2, 2), (0, 0, 1, 1), "uint8", False),
     Pool((9, 9, 3), (5, 5, 3), "avg", (2, 2), (2, 2), (0, 0, 1, 1), "uint8", True),
     Input((3, 9, 9), "uint8"),
@@ -51,7 +58,8 @@ def test_keys_tell_kernels_apart():
 @EVERY
 def test_packing_gives_the_stated_arguments(kernel, isa):
     packed = kernel.pack(isa, given_parameters(kernel))
-    _, *expected, result = kernel.arguments(isa)
+    *sources, result = kernel.arguments(isa)
+    expected = sources[kernel.inputs :]
     assert [(array.shape, str(array.dtype)) for array in packed] == [
         (spec.shape, spec.dtype) for spec in expected
     ]
@@ -64,8 +72,9 @@ def test_packing_gives_the_stated_arguments(kernel, isa):
 @EVERY
 def test_work_is_what_the_function_does(kernel, isa):
     work = kernel.work(isa)
-    source, *parameters, result = kernel.arguments(isa)
-    assert (work.input_bytes, work.output_bytes) == (source.nbytes, result.nbytes)
+    *sources, result = kernel.arguments(isa)
+    inputs, parameters = sources[: kernel.inputs], sources[kernel.inputs :]
+    assert (work.input_bytes, work.output_bytes) == (sum(each.nbytes for each in inputs), result.nbytes)
     assert work.parameter_bytes == sum(each.nbytes for each in parameters)
     assert work.workspace_bytes == allocated_bytes(kernel.prim_func(isa, kernel.tiles(isa)[0]))
 
@@ -101,6 +110,13 @@ def test_an_unknown_parameter_is_refused(kernel):
         kernel.pack(known()[0], parameters)
 
 
+def test_an_int8_weight_that_overflows_pairs_is_refused():
+    kernel = Conv2d((4, 4, 4), 4, (1, 1), (1, 1), (0, 0, 0, 0), "uint8", "uint8", False)
+    parameters = {**given_parameters(kernel), "weight": np.full((4, 1, 1, 4), -128, "i1")}
+    with pytest.raises(NetworkError, match=r"int8 weights must lie in -127\.\.127"):
+        kernel.pack(known()[0], parameters)
+
+
 def test_an_index_beyond_the_input_is_refused():
     kernel = Conv2d((4, 4, 4), 4, (1, 1), (1, 1), (0, 0, 0, 0), "float32", "float32", False, selected=2)
     parameters = {**given_parameters(kernel), "index": np.array([0, 4], "i4")}
@@ -113,11 +129,28 @@ def test_a_window_larger_than_the_input_is_refused():
         Conv2d((2, 2, 4), 4, (3, 3), (1, 1), (0, 0, 0, 0), "float32", "float32", False)
 
 
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    with pytest.raises(NetworkError, match="groups must divide the channels"):
+        Conv2d((4, 4, 6), 8, (3, 3), (1, 1), (0, 0, 0, 0), "float32", "float32", False, groups=4)
+
+
+def test_a_clip_without_its_relu_is_refused():
+    with pytest.raises(NetworkError, match="clip bounds a float32 relu"):
+        Conv2d((4, 4, 6), 8, (3, 3), (1, 1), (0, 0, 0, 0), "float32", "uint8", False, clip=6.0)
+
+
 @ISAS
 def test_the_best_instruction_set_is_selected(isa):
-    assert select(isa.requires) == isa
+    assert select(isa.architecture, isa.requires) == isa
 
 
 def test_a_processor_without_any_is_refused():
-    with pytest.raises(NetworkError, match=r"lacks .*sse4_2"):
-        select({"fpu", "sse2"})
+    with pytest.raises(NetworkError, match=r"the x86_64 processor: x86_64_v2 is .* lacks .*sse4_2"):
+        select("x86_64", {"fpu", "sse2"})
+
+
+@ISAS
+def test_every_instruction_set_is_run_by_the_tests(isa):
+    """On this machine where it can; others are listed among the emulated processors."""
+    emulated = {processor.name for processor in PROCESSORS}
+    assert isa.architecture == "x86_64" or isa.name in emulated

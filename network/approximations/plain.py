@@ -1,0 +1,254 @@
+"""Layers without weights (and transposed convolutions): the kernels of each form, and their parameters.
+
+What moves or compares values works on uint8 as it does on float32. What computes with them in float32 alone
+(local response, softmax, products) is put between conversions, so that int8 reaches beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from network.approximations.context import Context
+from network.approximations.method import Parameters
+from network.kernels.add import Add
+from network.kernels.concat import Concat
+from network.kernels.conv_transpose import ConvTranspose
+from network.kernels.elementwise import Elementwise
+from network.kernels.input import Input
+from network.kernels.lookup import Lookup
+from network.kernels.lrn import Lrn
+from network.kernels.mul import Mul
+from network.kernels.pool import Pool
+from network.kernels.relu import Relu
+from network.kernels.resize import Resize
+from network.kernels.scale_shift import ScaleShift
+from network.kernels.softmax import Softmax
+from network.layers import DType, Layer
+from network.quantization import LEVELS, QParams, quantize_weight
+from network.unary import Unary, lookup_table
+from network.variants import Kernel
+
+CHANNELWISE = {"max_pool", "avg_pool", "relu", "resize", "unary"}
+"""Operators that make each channel of their output from the same one of their one input."""
+EPILOGUES = {"add", "conv_transpose"}
+"""Operators that write either element type, whatever they read."""
+FLOAT = {"lrn", "mul", "softmax"}
+"""Operators that compute in float32 only."""
+
+
+def kernels(layer: Layer, reads: DType, writes: DType) -> tuple[Kernel, ...] | None:
+    """What computes the layer from and to these element types; None where nothing does."""
+    if layer.op == "input":
+        height, width, channels = layer.output_shape
+        # One channel is in NHWC order already: reading it is free.
+        return () if writes == "float32" and channels == 1 else (Input((channels, height, width), writes),)
+    if layer.op in FLOAT:
+        return _between_conversions(layer, reads, writes)
+    if reads != writes and layer.op not in EPILOGUES:
+        return None
+    return (KERNELS[layer.op](layer, reads, writes),)
+
+
+def parameters(layer: Layer, context: Context, kernel: Kernel) -> Parameters:
+    """Of one of those kernels."""
+    make = PARAMETERS.get(type(kernel))
+    return make(kernel, layer, context) if make else {}
+
+
+def saturates(layer: Layer, written: QParams) -> bool:
+    """Whether stored values saturate where a fused activation does: only then may it be left to them.
+
+    Not so where a tensor shares its range with others, which is calibrated on all of them.
+    """
+    lowest, highest = written.dequantize(np.array([0, LEVELS], np.uint8))
+    return (
+        not layer.relu or layer.op == "relu" or (lowest == 0 and highest <= (1 + 1e-6) * (layer.limit or inf))
+    )
+
+
+def vector(value: float, dtype: Any) -> NDArray[Any]:
+    """A parameter with one value."""
+    return np.array([value], dtype)
+
+
+def _between_conversions(layer: Layer, reads: DType, writes: DType) -> tuple[Kernel, ...] | None:
+    if reads == "uint8" and len(layer.inputs) > 1:
+        return None
+    before = ScaleShift(layer.input_shape, "uint8", "float32", relu=False)
+    behind = ScaleShift(layer.output_shape, "float32", "uint8", relu=False)
+    kernel = KERNELS[layer.op](layer, "float32", "float32")
+    return (
+        *([before] if reads == "uint8" else []),
+        kernel,
+        *([behind] if writes == "uint8" else []),
+    )
+
+
+def _relu(layer: Layer, reads: DType, writes: DType) -> Kernel:
+    if layer.limit:
+        return _function(layer, reads, writes)
+    return Relu(layer.output_shape, writes)
+
+
+def _function(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001 - the signature of all
+    if writes == "uint8":
+        return Lookup(layer.output_shape)
+    return Elementwise(layer.output_shape, _chain(layer))
+
+
+def _chain(layer: Layer) -> tuple[Unary, ...]:
+    if layer.op == "relu":
+        return (Unary("clip", (0.0, layer.limit)),)
+    chain: tuple[Unary, ...] = layer.settings["functions"]
+    return chain
+
+
+def _pool(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
+    return Pool(
+        layer.input_shape,
+        layer.output_shape,
+        operator="max" if layer.op == "max_pool" else "avg",
+        kernel=layer.kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        dtype=writes,
+        count_include_pad=layer.count_include_pad,
+    )
+
+
+def _add(layer: Layer, reads: DType, writes: DType) -> Kernel:
+    # Stored integers saturate where a ReLU does.
+    relu = layer.relu and writes == "float32"
+    return Add(layer.output_shape, reads, writes, relu=relu, clip=layer.limit if relu else 0.0)
+
+
+def _mul(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
+    return Mul(layer.output_shape, per_channel=layer.settings["per_channel"])
+
+
+def _concat(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
+    height, width, _ = layer.output_shape
+    return Concat((height, width), layer.settings["channels"], writes)
+
+
+def _resize(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
+    return Resize(layer.input_shape, layer.output_shape, dtype=writes, **layer.settings)
+
+
+def _lrn(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
+    return Lrn(layer.output_shape, **layer.settings)
+
+
+def _softmax(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
+    return Softmax(layer.output_shape)
+
+
+def _conv_transpose(layer: Layer, reads: DType, writes: DType) -> Kernel:
+    relu = layer.relu and writes == "float32"
+    (height, width, _), (rows, columns, channels) = layer.input_shape, layer.output_shape
+    top, left, _, _ = layer.padding
+    bottom = (height - 1) * layer.stride[0] + layer.kernel[0] - top - rows
+    right = (width - 1) * layer.stride[1] + layer.kernel[1] - left - columns
+    return ConvTranspose(
+        layer.input_shape,
+        channels,
+        layer.kernel,
+        layer.stride,
+        (top, left, bottom, right),
+        reads,
+        writes,
+        relu=relu,
+        clip=layer.limit if relu else 0.0,
+    )
+
+
+KERNELS: Mapping[str, Callable[[Layer, DType, DType], Kernel]] = {
+    "add": _add,
+    "avg_pool": _pool,
+    "concat": _concat,
+    "conv_transpose": _conv_transpose,
+    "lrn": _lrn,
+    "max_pool": _pool,
+    "mul": _mul,
+    "relu": _relu,
+    "resize": _resize,
+    "softmax": _softmax,
+    "unary": _function,
+}
+
+
+def _of_input(kernel: Input, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
+    if kernel.output_dtype == "float32":
+        return {}
+    written = context.output_qparams
+    scale, zero_point = vector(1 / written.scale, np.float32), vector(written.zero_point, np.float32)
+    return {"scale": scale, "zero_point": zero_point}
+
+
+def _of_zero(kernel: Pool | Relu, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
+    """What stands for zero, where the kernel wants to know."""
+    zero_point = vector(context.output_qparams.zero_point, np.uint8)
+    return dict.fromkeys(kernel.parameters(), zero_point)
+
+
+def _of_add(kernel: Add, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
+    if not kernel.scaled:
+        return {}
+    factors = [1.0] * len(context.read)
+    bias = 0.0
+    if kernel.input_dtype == "uint8":
+        factors = [each.scale for each in context.read]
+        bias = -sum(each.scale * each.zero_point for each in context.read)
+    if kernel.output_dtype == "uint8":
+        written = context.output_qparams
+        factors = [each / written.scale for each in factors]
+        bias = bias / written.scale + written.zero_point
+    return {"scale": np.array(factors, np.float32), "bias": vector(bias, np.float32)}
+
+
+def _of_lookup(kernel: Lookup, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
+    return {"table": lookup_table(_chain(layer), context.input_qparams, context.output_qparams)}
+
+
+def _of_conversion(kernel: ScaleShift, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
+    if kernel.output_dtype == "uint8":
+        written = context.output_qparams
+        scale, bias = 1 / written.scale, float(written.zero_point)
+    else:
+        read = context.input_qparams
+        scale, bias = read.scale, -read.scale * read.zero_point
+    size = kernel.shape[2]
+    return {"scale": np.full(size, scale, np.float32), "bias": np.full(size, bias, np.float32)}
+
+
+def _of_transpose(kernel: ConvTranspose, layer: Layer, context: Context) -> Parameters:
+    bias = np.zeros(kernel.output_channels) if layer.bias is None else layer.bias.astype(np.float64)
+    if not kernel.integer and kernel.output_dtype == "float32":
+        return {"weight": layer.filters, "bias": bias.astype(np.float32)}
+    found: dict[str, NDArray[Any]] = {"weight": layer.filters}
+    scale = np.ones(len(bias))
+    if kernel.integer:
+        weight = quantize_weight(layer.filters)
+        scale = weight.scale.astype(np.float64) * context.input_qparams.scale
+        found = {"weight": weight.values, "zero_point": vector(context.input_qparams.zero_point, np.uint8)}
+    if kernel.output_dtype == "uint8":
+        written = context.output_qparams
+        scale, bias = scale / written.scale, bias / written.scale + written.zero_point
+    return {**found, "scale": scale.astype(np.float32), "bias": bias.astype(np.float32)}
+
+
+PARAMETERS: Mapping[type, Callable[[Any, Layer, Context], Parameters]] = {
+    Add: _of_add,
+    ConvTranspose: _of_transpose,
+    Input: _of_input,
+    Lookup: _of_lookup,
+    Pool: _of_zero,
+    Relu: _of_zero,
+    ScaleShift: _of_conversion,
+}
+"""Of those kernels that take any."""

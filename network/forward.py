@@ -1,0 +1,116 @@
+"""What layers compute, exactly, in numpy: calibration's forward pass.
+
+Activations are batches ``(n, h, w, c)``. Convolutions are matrix products over chunks of images, so memory
+stays bounded whatever the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from network.layers import INPUT, Layer, Network
+from network.reference import activate, pool
+from network.resampling import matrices
+from network.samples import Samples
+from network.unary import composed
+from network.windows import Window, convolution
+
+Array = NDArray[np.float32]
+
+
+def activations(network: Network, samples: Samples) -> dict[str, Array]:
+    """Every layer's output ``(n, h, w, c)`` in float32, by layer name."""
+    outputs = {INPUT: np.ascontiguousarray(samples.x.transpose(0, 2, 3, 1))}
+    for layer in network.layers[1:]:
+        outputs[layer.name] = run_layer(layer, *(outputs[name] for name in layer.inputs))
+    return outputs
+
+
+def run_layer(layer: Layer, *inputs: Array) -> Array:
+    """One layer. ``input`` passes on what is already NHWC."""
+    return activate(FORWARD[layer.op](layer, *inputs), layer.relu, layer.limit)
+
+
+def _pass_on(layer: Layer, x: Array) -> Array:  # noqa: ARG001 - the signature of all
+    return x
+
+
+def _convolve(layer: Layer, x: Array) -> Array:
+    window = Window(layer.kernel, layer.stride, layer.padding, layer.dilation)
+    return np.asarray(convolution(x, layer.filters, window, layer.groups) + layer.bias)
+
+
+def _transpose(layer: Layer, x: Array) -> Array:
+    """Each input adds the kernel, scaled by it, to a window of the output."""
+    (rows, columns, channels), (down, across) = layer.output_shape, layer.stride
+    top, left, _, _ = layer.padding
+    height = top + max(rows, (x.shape[1] - 1) * down + layer.kernel[0])
+    width = left + max(columns, (x.shape[2] - 1) * across + layer.kernel[1])
+    total = np.zeros((len(x), height, width, channels), np.float32)
+    for row in range(layer.kernel[0]):
+        for column in range(layer.kernel[1]):
+            ends = (row + down * (x.shape[1] - 1) + 1, column + across * (x.shape[2] - 1) + 1)
+            total[:, row : ends[0] : down, column : ends[1] : across] += x @ layer.filters[:, row, column].T
+    return np.asarray(total[:, top : top + rows, left : left + columns] + layer.bias)
+
+
+def _pool(layer: Layer, x: Array) -> Array:
+    window = Window(layer.kernel, layer.stride, layer.padding)
+    return pool(x, layer.op.removesuffix("_pool"), window, layer.count_include_pad)
+
+
+def _add(layer: Layer, *inputs: Array) -> Array:  # noqa: ARG001
+    return np.asarray(sum(inputs[1:], start=inputs[0]))
+
+
+def _mul(layer: Layer, first: Array, second: Array) -> Array:  # noqa: ARG001
+    return first * second
+
+
+def _concat(layer: Layer, *inputs: Array) -> Array:  # noqa: ARG001
+    return np.concatenate(inputs, axis=3)
+
+
+def _unary(layer: Layer, x: Array) -> Array:
+    return composed(layer.settings["functions"], x)
+
+
+def _resize(layer: Layer, x: Array) -> Array:
+    rows, columns = matrices(layer)
+    return np.asarray(np.einsum("nrsc,hr,ws->nhwc", x, rows, columns, optimize=True))
+
+
+def _local_response(layer: Layer, x: Array) -> Array:
+    """Over ``size`` neighbouring channels, as ONNX's LRN."""
+    size, channels = layer.settings["size"], x.shape[3]
+    before = (size - 1) // 2
+    squares = np.pad(np.square(x), ((0, 0), (0, 0), (0, 0), (before, size - 1 - before)))
+    sums = sum((squares[..., start : start + channels] for start in range(size)), start=np.zeros_like(x))
+    scale = layer.settings["bias"] + layer.settings["alpha"] / size * sums
+    return np.asarray(x / scale ** layer.settings["beta"], np.float32)
+
+
+def _softmax(layer: Layer, x: Array) -> Array:  # noqa: ARG001
+    shares = np.exp(x - x.max(axis=3, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=3, keepdims=True))
+
+
+FORWARD: Mapping[str, Callable[..., Array]] = {
+    "add": _add,
+    "avg_pool": _pool,
+    "concat": _concat,
+    "conv2d": _convolve,
+    "conv_transpose": _transpose,
+    "dense": _convolve,
+    "input": _pass_on,
+    "lrn": _local_response,
+    "max_pool": _pool,
+    "mul": _mul,
+    "relu": _pass_on,
+    "resize": _resize,
+    "softmax": _softmax,
+    "unary": _unary,
+}
