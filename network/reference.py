@@ -88,7 +88,7 @@ def _conv2d(kernel: Any, parameters: Parameters, x: Array) -> Array:
     window = Window(kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
     total = convolution(x, weight, window, kernel.groups, fill).astype(np.float32)
     scale = parameters.get("scale", np.float32(1))
-    return _finish(kernel, total * scale + parameters["bias"])
+    return _finish(kernel, parameters, total * scale + parameters["bias"])
 
 
 def _depthwise(kernel: Any, parameters: Parameters, x: Array) -> Array:
@@ -124,18 +124,18 @@ def _conv_transpose(kernel: Any, parameters: Parameters, x: Array) -> Array:
     zero = float(parameters["zero_point"][0]) if integers else 0.0
     total = operators.conv_transpose(kernel, x.astype(weight.dtype) - zero, weight)
     scale = parameters.get("scale", np.float32(1))
-    return _finish(kernel, total.astype(np.float32) * scale + parameters["bias"])
+    return _finish(kernel, parameters, total.astype(np.float32) * scale + parameters["bias"])
 
 
 def _add(kernel: Any, parameters: Parameters, a: Array, b: Array) -> Array:
     if not kernel.scaled:
-        return _finish(kernel, a + b)
+        return _finish(kernel, parameters, a + b)
     scale = parameters["scale"]
-    return _finish(kernel, a * scale[0] + b * scale[1] + parameters["bias"][0])
+    return _finish(kernel, parameters, a * scale[0] + b * scale[1] + parameters["bias"][0])
 
 
 def _scale_shift(kernel: Any, parameters: Parameters, x: Array) -> Array:
-    return _finish(kernel, x * parameters["scale"] + parameters["bias"])
+    return _finish(kernel, parameters, x * parameters["scale"] + parameters["bias"])
 
 
 def _mul(_kernel: Any, _parameters: Parameters, a: Array, b: Array) -> Array:
@@ -166,8 +166,10 @@ def _resize(kernel: Any, _parameters: Parameters, x: Array) -> Array:
     return _store(operators.resize(kernel, x), kernel.dtype)
 
 
-def _finish(kernel: Any, x: Array) -> Array:
+def _finish(kernel: Any, parameters: Parameters, x: Array) -> Array:
     """With the kernel's activation, as it writes it."""
+    if "floor" in parameters:
+        return _store(np.maximum(x, parameters["floor"]), kernel.output_dtype)
     return _store(activate(x, kernel.relu, kernel.clip), kernel.output_dtype)
 
 

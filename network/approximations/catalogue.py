@@ -19,11 +19,12 @@ from network.approximations.context import Context, contexts
 from network.approximations.lowering import kernels
 from network.approximations.method import NumberFormat
 from network.approximations.naming import EXACT, Approximation
-from network.approximations.plain import CHANNELWISE, saturates
+from network.approximations.plain import CHANNELWISE, rectifies, storable
 from network.approximations.registry import chosen_formats, formats, methods, parse
 from network.approximations.stages import (
     Convolve,
     Index,
+    Interpolate,
     Stages,
     reading_only,
     saves,
@@ -172,7 +173,7 @@ def _variants(known: Catalogue, layer: Layer, offered: Sequence[NumberFormat]) -
     written = [Form(dtype, channels) for dtype in _written(known, layer) for channels in widths]
     for each in offered:
         if not layer.has_weights:
-            yield from _plain(layer, each, written)
+            yield from _plain(known, layer, each, written)
             continue
         for form in written:
             for name, stages in known.stages[layer.name].items():
@@ -182,7 +183,7 @@ def _variants(known: Catalogue, layer: Layer, offered: Sequence[NumberFormat]) -
 def _written(known: Catalogue, layer: Layer) -> tuple[DType, ...]:
     """Element types that it may write; the network's output is float32."""
     last = layer is known.network.layers[-1]
-    if last or not saturates(layer, known.contexts[layer.name].output_qparams):
+    if last or not storable(layer, known.contexts[layer.name].output_qparams):
         return ("float32",)
     return ("float32", "uint8")
 
@@ -190,13 +191,20 @@ def _written(known: Catalogue, layer: Layer) -> tuple[DType, ...]:
 def _weighted(
     known: Catalogue, layer: str, name: str, stages: Stages, number_format: NumberFormat, writes: Form
 ) -> Iterator[Variant]:
-    """At most one variant: what saves nothing beside the layer as narrow is left out."""
+    """At most one variant: what saves nothing beside the layer as narrow is left out.
+
+    What is interpolated in uint8 cannot be rectified but by saturating.
+    """
     approximation = str(replace(parse(name), number_format=number_format.name))
     reads = Form(number_format.input_dtype, _read_width(known, layer, stages))
     draft = Variant(layer, approximation, reads, writes, ())
     shaped = known.stages_of(draft)
+    rectified = rectifies(known.network[layer], known.contexts[layer].output_qparams)
+    if rectified and writes.dtype == "uint8" and isinstance(shaped[-1], Interpolate):
+        return
     if name == EXACT or not writes.channels or saves(shaped, known.whole_of(draft)):
-        yield replace(draft, kernels=kernels(shaped, reads.dtype, writes.dtype))
+        found = kernels(shaped, reads.dtype, writes.dtype, rectifies=rectified)
+        yield replace(draft, kernels=found)
 
 
 def _read_width(known: Catalogue, layer: str, stages: Stages) -> int:
@@ -207,7 +215,9 @@ def _read_width(known: Catalogue, layer: str, stages: Stages) -> int:
     return len(first.index)
 
 
-def _plain(layer: Layer, number_format: NumberFormat, written: Sequence[Form]) -> Iterator[Variant]:
+def _plain(
+    known: Catalogue, layer: Layer, number_format: NumberFormat, written: Sequence[Form]
+) -> Iterator[Variant]:
     (height, width, _), (rows, columns, _) = layer.input_shape, layer.output_shape
     reads = number_format.input_dtype
     for form in written:
@@ -217,6 +227,7 @@ def _plain(layer: Layer, number_format: NumberFormat, written: Sequence[Form]) -
         if form.channels:
             shapes = ((height, width, form.channels), (rows, columns, form.channels))
             narrow = replace(layer, input_shape=shapes[0], output_shape=shapes[1])
-        if (found := plain.kernels(narrow, reads, form.dtype)) is not None:
+        stored = known.contexts[layer.name].output_qparams
+        if (found := plain.kernels(narrow, reads, form.dtype, stored)) is not None:
             read = Form("float32" if layer.op == "input" else reads, form.channels)
             yield Variant(layer.name, number_format.name, read, form, found)

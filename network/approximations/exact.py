@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations.context import Context
-from network.approximations.lowering import interpolation, selecting
+from network.approximations.lowering import completed, interpolation
 from network.approximations.method import NumberFormat, Parameters
 from network.approximations.stages import Convolve, Stages, last_convolve
 from network.layers import DType
@@ -33,7 +33,8 @@ class Exact(NumberFormat):
         for position, stage in enumerate(stages):
             dtype = output_dtype if position >= last else self.input_dtype
             if isinstance(stage, Convolve):
-                found.append(selecting(stage, _parameters(stage, dtype, context.output_qparams)))
+                parameters = _parameters(stage, dtype, context.output_qparams)
+                found.append(completed(stage, parameters, dtype, context.output_qparams))
             else:
                 found.append(interpolation(stage, dtype, context.output_qparams))
         return tuple(found)

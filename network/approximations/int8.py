@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations.context import Context
-from network.approximations.lowering import interpolation, selecting
+from network.approximations.lowering import completed, interpolation
 from network.approximations.method import NumberFormat, Parameters
 from network.approximations.plain import vector
 from network.approximations.stages import Convolve, Stages, last_convolve
@@ -69,7 +69,7 @@ def _parameters(
         "bias": bias.astype(np.float32),
         "zero_point": vector(inputs.zero_point, np.uint8),
     }
-    return selecting(stage, parameters)
+    return completed(stage, parameters, output_dtype, outputs)
 
 
 def _mean_error(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from network.approximations.method import Parameters
 from network.approximations.stages import Convolve, Interpolate, Stage, Stages, last_convolve
 from network.kernels.conv2d import Conv2d
@@ -12,21 +14,25 @@ from network.quantization import QParams
 from network.variants import Kernel
 
 
-def kernels(stages: Stages, input_dtype: DType, output_dtype: DType) -> tuple[Kernel, ...]:
-    """A kernel a stage; what reads ``input_dtype`` writes it too, up to the last convolution."""
+def kernels(
+    stages: Stages, input_dtype: DType, output_dtype: DType, *, rectifies: bool
+) -> tuple[Kernel, ...]:
+    """A kernel a stage; what reads ``input_dtype`` writes it too, up to the last convolution.
+
+    Behind a ReLU the zero point mostly is 0, so that saturating is the ReLU: ``rectifies`` where it is not.
+    """
     last = last_convolve(stages)
     return tuple(
-        _kernel(stage, input_dtype, output_dtype if position >= last else input_dtype)
+        _kernel(stage, input_dtype, output_dtype if position >= last else input_dtype, rectifies)
         for position, stage in enumerate(stages)
     )
 
 
-def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType) -> Kernel:
-    # Behind a ReLU the zero point is 0, so that saturating is the ReLU.
-    relu = stage.relu and output_dtype == "float32"
+def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType, rectifies: bool) -> Kernel:
+    relu = stage.relu and (output_dtype == "float32" or rectifies)
     if isinstance(stage, Interpolate):
         return Expand(stage.output_shape, stage.rows, stage.cols, output_dtype, relu)
-    clip = stage.limit if relu else 0.0
+    clip = stage.limit if relu and output_dtype == "float32" else 0.0
     if 1 < stage.groups == stage.input_shape[2] == len(stage.weight):
         return Depthwise(
             stage.input_shape,
@@ -55,9 +61,16 @@ def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType) -> Kernel:
     )
 
 
-def selecting(stage: Convolve, parameters: Parameters) -> Parameters:
-    """A convolution's parameters with, where it selects channels, their index."""
-    return parameters if stage.index is None else {**parameters, "index": stage.index}
+def completed(stage: Convolve, parameters: Parameters, output_dtype: DType, written: QParams) -> Parameters:
+    """A convolution's parameters with its selection's index and its ReLU's floor, where it has these."""
+    index = {} if stage.index is None else {"index": stage.index}
+    rectified = stage.relu and output_dtype == "uint8"
+    return {**parameters, **index, **(floor(written, len(stage.weight)) if rectified else {})}
+
+
+def floor(written: QParams, size: int) -> Parameters:
+    """What a ReLU clamps stored values to, where saturating does not do it already; so many times."""
+    return {"floor": np.full(size, written.zero_point, np.float32)} if written.zero_point else {}
 
 
 def interpolation(stage: Interpolate, dtype: DType, qparams: QParams) -> Parameters:

@@ -7,6 +7,7 @@ What moves or compares values works on uint8 as it does on float32. What compute
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.approximations.context import Context
+from network.approximations.lowering import floor
 from network.approximations.method import Parameters
 from network.kernels.add import Add
 from network.kernels.concat import Concat
@@ -41,8 +43,10 @@ FLOAT = {"lrn", "mul", "softmax"}
 """Operators that compute in float32 only."""
 
 
-def kernels(layer: Layer, reads: DType, writes: DType) -> tuple[Kernel, ...] | None:
+def kernels(layer: Layer, reads: DType, writes: DType, written: QParams) -> tuple[Kernel, ...] | None:
     """What computes the layer from and to these element types; None where nothing does."""
+    if layer.op in EPILOGUES and writes == "uint8":
+        layer = replace(layer, relu=rectifies(layer, written), limit=0.0)
     if layer.op == "input":
         height, width, channels = layer.output_shape
         # One channel is in NHWC order already: reading it is free.
@@ -60,15 +64,18 @@ def parameters(layer: Layer, context: Context, kernel: Kernel) -> Parameters:
     return make(kernel, layer, context) if make else {}
 
 
-def saturates(layer: Layer, written: QParams) -> bool:
-    """Whether stored values saturate where a fused activation does: only then may it be left to them.
+def storable(layer: Layer, written: QParams) -> bool:
+    """Whether uint8 saturates where a fused activation's limit does, which kernels leave to it.
 
     Not so where a tensor shares its range with others, which is calibrated on all of them.
     """
-    lowest, highest = written.dequantize(np.array([0, LEVELS], np.uint8))
-    return (
-        not layer.relu or layer.op == "relu" or (lowest == 0 and highest <= (1 + 1e-6) * (layer.limit or inf))
-    )
+    (highest,) = written.dequantize(np.array([LEVELS], np.uint8))
+    return layer.op == "relu" or bool(highest <= (1 + 1e-6) * (layer.limit or inf))
+
+
+def rectifies(layer: Layer, written: QParams) -> bool:
+    """Whether a fused ReLU to uint8 has anything to do: behind a ReLU alone the zero point is 0."""
+    return layer.relu and written.zero_point != 0
 
 
 def vector(value: float, dtype: Any) -> NDArray[Any]:
@@ -122,9 +129,7 @@ def _pool(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
 
 
 def _add(layer: Layer, reads: DType, writes: DType) -> Kernel:
-    # Stored integers saturate where a ReLU does.
-    relu = layer.relu and writes == "float32"
-    return Add(layer.output_shape, reads, writes, relu=relu, clip=layer.limit if relu else 0.0)
+    return Add(layer.output_shape, reads, writes, relu=layer.relu, clip=layer.limit)
 
 
 def _mul(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
@@ -149,7 +154,6 @@ def _softmax(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG0
 
 
 def _conv_transpose(layer: Layer, reads: DType, writes: DType) -> Kernel:
-    relu = layer.relu and writes == "float32"
     (height, width, _), (rows, columns, channels) = layer.input_shape, layer.output_shape
     top, left, _, _ = layer.padding
     bottom = (height - 1) * layer.stride[0] + layer.kernel[0] - top - rows
@@ -162,8 +166,8 @@ def _conv_transpose(layer: Layer, reads: DType, writes: DType) -> Kernel:
         (top, left, bottom, right),
         reads,
         writes,
-        relu=relu,
-        clip=layer.limit if relu else 0.0,
+        relu=layer.relu,
+        clip=layer.limit,
     )
 
 
@@ -208,7 +212,8 @@ def _of_add(kernel: Add, layer: Layer, context: Context) -> Parameters:  # noqa:
         written = context.output_qparams
         factors = [each / written.scale for each in factors]
         bias = bias / written.scale + written.zero_point
-    return {"scale": np.array(factors, np.float32), "bias": vector(bias, np.float32)}
+    found = {"scale": np.array(factors, np.float32), "bias": vector(bias, np.float32)}
+    return {**found, **_floor(kernel, context)}
 
 
 def _of_lookup(kernel: Lookup, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
@@ -239,7 +244,14 @@ def _of_transpose(kernel: ConvTranspose, layer: Layer, context: Context) -> Para
     if kernel.output_dtype == "uint8":
         written = context.output_qparams
         scale, bias = scale / written.scale, bias / written.scale + written.zero_point
-    return {**found, "scale": scale.astype(np.float32), "bias": bias.astype(np.float32)}
+    found |= {"scale": scale.astype(np.float32), "bias": bias.astype(np.float32)}
+    return {**found, **_floor(kernel, context)}
+
+
+def _floor(kernel: Add | ConvTranspose, context: Context) -> Parameters:
+    if not (kernel.relu and kernel.output_dtype == "uint8"):
+        return {}
+    return floor(context.output_qparams, *kernel.parameters()["floor"].shape)
 
 
 PARAMETERS: Mapping[type, Callable[[Any, Layer, Context], Parameters]] = {

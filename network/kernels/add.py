@@ -10,7 +10,7 @@ from typing import Any
 from typing_extensions import override
 
 from network.isa import Isa
-from network.kernels.epilogue import check_clip, stored, suffix
+from network.kernels.epilogue import check_clip, floors, stored, suffix
 from network.kernels.parameters import check
 from network.kernels.plain import Plain
 from network.layers import DType, Shape
@@ -22,9 +22,10 @@ class Add(Plain):
     """``a + b``, then relu and clip; with uint8 on either side ``a * scale[0] + b * scale[1] + bias``.
 
     A uint8 output is rounded half to even and clamped to 0..255; its zero point and those of the inputs are
-    part of the bias, and relu is the clamp at 0.
+    part of the bias, and relu is the clamp at ``floor`` instead of 0.
 
-    Parameters, both float32 and none for float32 to float32: ``scale`` (2,), ``bias`` (1,).
+    Parameters, float32 and none for float32 to float32: ``scale`` (2,), ``bias`` (1,), and for relu to uint8
+    ``floor`` (1,).
     """
 
     shape: Shape
@@ -59,7 +60,8 @@ class Add(Plain):
     def parameters(self) -> dict[str, TensorSpec]:
         if not self.scaled:
             return {}
-        return {"scale": TensorSpec((2,), "float32"), "bias": TensorSpec((1,), "float32")}
+        specs = {"scale": TensorSpec((2,), "float32"), "bias": TensorSpec((1,), "float32")}
+        return specs | floors(1, self.relu, self.output_dtype)
 
     @property
     @override
@@ -79,7 +81,9 @@ class Add(Plain):
         names = ("a", "b", *self.parameters(), "y")
         return emit.function(names, self.arguments(isa), partial(self._body, isa))
 
-    def _body(self, isa: Isa, *, a: Any, b: Any, y: Any, scale: Any = None, bias: Any = None) -> None:
+    def _body(
+        self, isa: Isa, *, a: Any, b: Any, y: Any, scale: Any = None, bias: Any = None, floor: Any = None
+    ) -> None:
         from network.kernels import emit
 
         height, width, channels = self.shape
@@ -93,9 +97,9 @@ class Add(Plain):
                 total = terms[0]
                 for term in terms[1:]:
                     total = total + term
-                emit.store(
-                    y, stored(total, lanes, self.output_dtype, self.relu, self.clip), row, at, lanes=lanes
-                )
+                lowest = None if floor is None else emit.splat(emit.load(floor, 0), lanes)
+                total = stored(total, lanes, self.output_dtype, self.relu, self.clip, lowest)
+                emit.store(y, total, row, at, lanes=lanes)
 
             emit.each_vector(width * channels, isa.lanes * (4 if self.scaled else 1), add)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from network.isa import Isa
-from network.kernels.epilogue import check_clip, suffix
+from network.kernels.epilogue import check_clip, floors, suffix
 from network.kernels.parameters import Parameters, check, checked
 from network.kernels.register_tiles import Reduction, Tile, promising
 from network.layers import DType, Shape
@@ -27,14 +27,14 @@ class Conv2d(Kernel):
 
     float32 to float32 is ``sum + bias``. With uint8 on either side it is ``sum * scale + bias`` per output
     channel, rounded half to even and clamped to 0..255 where the output is uint8; that output's zero point
-    is part of the bias, and relu is the clamp at 0. ``selected`` input channels are gathered by ``index``;
-    0 takes all. With ``groups`` both inputs and outputs fall into as many runs of channels, and an output
-    sees its own run alone; ``Depthwise`` is for groups of one input and one output.
+    is part of the bias, and relu is the clamp at ``floor`` instead of 0. ``selected`` input channels are
+    gathered by ``index``; 0 takes all. With ``groups`` both inputs and outputs fall into as many runs of
+    channels, and an output sees its own run alone; ``Depthwise`` is for groups of one input and one output.
 
     Parameters: ``weight`` (co, kh, kw, ci / groups or selected) float32, for uint8 input int8 from -127 to
     127 (so that two products add up in 16 bits); ``bias`` (co,) float32; ``scale`` (co,) float32 unless
     float32 to float32; ``zero_point`` (1,) uint8 for uint8 input, what padding holds; ``index`` (selected,)
-    int32.
+    int32; ``floor`` (co,) float32 for relu to uint8, what stands for zero there.
     """
 
     input_shape: Shape
@@ -182,7 +182,7 @@ class Conv2d(Kernel):
             specs["zero_point"] = TensorSpec((1,), "uint8")
         if self.selected:
             specs["index"] = TensorSpec((self.selected,), "int32", fill="range")
-        return specs
+        return specs | floors(co, self.relu, self.output_dtype)
 
     def packed(self, isa: Isa) -> dict[str, TensorSpec]:
         """The parameters as they are after packing, in the order of the call."""

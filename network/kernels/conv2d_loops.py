@@ -43,9 +43,10 @@ def _body(
     zero_point: Buffer = None,
     index: Buffer = None,
     offset: Buffer = None,
+    floor: Buffer = None,
 ) -> None:
     source = padded_copy(kernel, isa, x, zero_point, index)
-    convolve(kernel, isa, tile, Place(), source, y, weight, bias, scale, offset)
+    convolve(kernel, isa, tile, Place(), source, y, weight, bias, scale, offset, floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ def convolve(
     bias: Buffer,
     scale: Buffer,
     offset: Buffer,
+    floor: Buffer,
 ) -> None:
     """Emit the loops over a source that is padded already."""
     (height, width, _), (rows, columns, blocks, *split) = kernel.output_shape, tile
@@ -84,7 +86,7 @@ def convolve(
         sums = emit.registers(rows * columns * blocks * isa.lanes, "int32" if kernel.integer else "float32")
         top, left = _start(i, rows, height), _start(j, columns, width)
         first = (group, outer * blocks, top, left)
-        nest = _Tile(kernel, isa, (rows, columns, blocks), place, *first, sums, y, bias, scale, offset)
+        nest = _Tile(kernel, isa, (rows, columns, blocks), place, *first, sums, y, bias, scale, offset, floor)
         nest.clear()
         nest.accumulate(source, weight)
         nest.finish()
@@ -111,6 +113,7 @@ class _Tile:
     bias: Buffer
     scale: Buffer
     offset: Buffer
+    floor: Buffer
 
     def _pixels(self) -> Iterator[tuple[int, int]]:
         return product(range(self.size[0]), range(self.size[1]))
@@ -216,4 +219,5 @@ class _Tile:
             output_dtype=kernel.output_dtype,
             relu=kernel.relu,
             clip=kernel.clip,
+            floor=self.floor,
         )

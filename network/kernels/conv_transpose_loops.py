@@ -29,6 +29,7 @@ def _body(
     y: Buffer,
     scale: Buffer = None,
     zero_point: Buffer = None,
+    floor: Buffer = None,
     **packed: Buffer,
 ) -> None:
     source = padded_copy(kernel, isa, x, zero_point, None)
@@ -40,7 +41,7 @@ def _body(
             step=kernel.stride,
         )
         weight, bias, offset = (packed.get(f"{name}{index}") for name in OWN)
-        parameters = (weight, bias, scale, offset)
+        parameters = (weight, bias, scale, offset, floor)
         convolve(phase.convolution, isa, _fitting(tile, phase), place, source, y, *parameters)
 
 

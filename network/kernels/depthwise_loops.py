@@ -35,13 +35,16 @@ def _body(
     bias: Buffer,
     scale: Buffer = None,
     zero_point: Buffer = None,
+    floor: Buffer = None,
 ) -> None:
     (rows, _, channels), (columns, blocks) = kernel.output_shape, tile
     with emit.spread(isa.threads, rows, kernel.work(isa).macs) as row:
 
         def strip(channel: Expr, lanes: int) -> None:
             span = _Rows.of(kernel, row)
-            emit_tile = partial(_tile, kernel, span, channel, lanes, x, y, weight, bias, scale, zero_point)
+            emit_tile = partial(
+                _tile, kernel, span, channel, lanes, x, y, weight, bias, scale, zero_point, floor
+            )
             _along_columns(kernel, columns, emit_tile)
 
         emit.each_vector(channels, isa.lanes * blocks, strip)
@@ -101,6 +104,7 @@ def _tile(
     bias: Buffer,
     scale: Buffer,
     zero_point: Buffer,
+    floor: Buffer,
     left: Expr,
     columns: int,
 ) -> None:
@@ -113,7 +117,7 @@ def _tile(
         for start, stop in ((0, rows.first), (rows.last, kernel.kernel[0])):
             with serial(start, stop) as window_row:
                 nest.accumulate_padding(window_row, weight, zero_point)
-    nest.finish(y, bias, scale)
+    nest.finish(y, bias, scale, floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ class _Tile:
         total = emit.load(self.sums, at, lanes=self.lanes) + element * taps
         emit.store(self.sums, total, at, lanes=self.lanes)
 
-    def finish(self, y: Buffer, bias: Buffer, scale: Buffer) -> None:
+    def finish(self, y: Buffer, bias: Buffer, scale: Buffer, floor: Buffer) -> None:
         """Store every column."""
         kernel = self.kernel
         for column in range(self.columns):
@@ -193,6 +197,7 @@ class _Tile:
                 output_dtype=kernel.output_dtype,
                 relu=kernel.relu,
                 clip=kernel.clip,
+                floor=floor,
             )
             at = (self.left + column) * kernel.input_shape[2] + self.channel
             emit.store(y, value, self.rows.row, at, lanes=self.lanes)

@@ -127,9 +127,10 @@ def relu(value: Expr, dtype: str, lanes: int) -> Expr:
     return maximum(value, constant(0, dtype, lanes))
 
 
-def to_uint8(value: Expr, lanes: int) -> Expr:
-    """``clamp(round half to even(value), 0, 255)`` of floats."""
-    clamped = maximum(minimum(value, constant(255, "float32", lanes)), constant(0, "float32", lanes))
+def to_uint8(value: Expr, lanes: int, lowest: Expr = None) -> Expr:
+    """``clamp(round half to even(value), 0, 255)`` of floats; ``lowest`` is in the place of 0."""
+    lowest = constant(0, "float32", lanes) if lowest is None else lowest
+    clamped = maximum(minimum(value, constant(255, "float32", lanes)), lowest)
     # Beyond 2**23 floats are whole numbers: the addition rounds and leaves the integer in the lowest bits. A
     # rounding instruction is not everywhere, and without one LLVM calls libm for every element.
     bits = reinterpret(clamped + constant(1 << 23, "float32", lanes), _vector("int32", lanes))

@@ -10,7 +10,7 @@ from typing import Any
 from typing_extensions import override
 
 from network.isa import Isa
-from network.kernels.epilogue import check_clip, finished, suffix
+from network.kernels.epilogue import check_clip, finished, floors, suffix
 from network.kernels.parameters import check
 from network.kernels.plain import Plain
 from network.layers import DType, Shape
@@ -21,9 +21,9 @@ from network.variants import TensorSpec
 class ScaleShift(Plain):
     """``x * scale + bias``, then relu and clip; a uint8 output is rounded half to even and clamped to 0..255.
 
-    Zero points of uint8 are part of the bias, and relu is then the clamp at 0.
+    Zero points of uint8 are part of the bias, and relu is then the clamp at ``floor`` instead of 0.
 
-    Parameters: ``scale`` and ``bias``, both (channels,) float32.
+    Parameters, all (channels,) float32: ``scale``, ``bias``, and for relu to uint8 ``floor``.
     """
 
     shape: Shape
@@ -51,7 +51,7 @@ class ScaleShift(Plain):
     @override
     def parameters(self) -> dict[str, TensorSpec]:
         each = TensorSpec((self.shape[2],), "float32")
-        return {"scale": each, "bias": each}
+        return {"scale": each, "bias": each} | floors(self.shape[2], self.relu, self.output_dtype)
 
     @property
     @override
@@ -68,10 +68,10 @@ class ScaleShift(Plain):
     def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:
         from network.kernels import emit
 
-        names = ("x", "scale", "bias", "y")
+        names = ("x", *self.parameters(), "y")
         return emit.function(names, self.arguments(isa), partial(self._body, isa))
 
-    def _body(self, isa: Isa, *, x: Any, scale: Any, bias: Any, y: Any) -> None:
+    def _body(self, isa: Isa, *, x: Any, scale: Any, bias: Any, y: Any, floor: Any = None) -> None:
         from network.kernels import emit
 
         height, width, channels = self.shape
@@ -90,6 +90,7 @@ class ScaleShift(Plain):
                     output_dtype=self.output_dtype,
                     relu=self.relu,
                     clip=self.clip,
+                    floor=floor,
                 )
                 emit.store(y, value, row, at, lanes=lanes)
 

@@ -38,12 +38,18 @@ def conv2d(kernel, x, parameters):
     return finished(kernel, sums, parameters)
 
 
+def floors(kernel):
+    """The parameter ``floor`` where the kernel has it; it need not be whole."""
+    spec = kernel.parameters().get("floor")
+    return {} if spec is None else {"floor": np.full(spec.shape, 23.5, "f4")}
+
+
 def finished(kernel, sums, parameters):
     """With scale where there is one, bias, and activation or rounding."""
     value = sums * parameters["scale"].astype("f8") if "scale" in parameters else sums
     value = value + parameters["bias"]
     if kernel.output_dtype == "uint8":
-        return to_uint8(value)
+        return to_uint8(np.maximum(value, parameters["floor"]) if kernel.relu else value)
     value = np.maximum(value, 0) if kernel.relu else value
     return np.minimum(value, kernel.clip) if kernel.clip else value
 

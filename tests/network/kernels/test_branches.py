@@ -25,8 +25,8 @@ def random(shape, dtype, seed):
 
 @st.composite
 def activations(draw, dtypes):
-    relu = draw(st.booleans()) and dtypes[1] == "float32"
-    clip = draw(st.sampled_from([0.0, 1.5])) if relu else 0.0
+    relu = draw(st.booleans())
+    clip = draw(st.sampled_from([0.0, 1.5])) if relu and dtypes[1] == "float32" else 0.0
     return {"input_dtype": dtypes[0], "output_dtype": dtypes[1], "relu": relu, "clip": clip}
 
 
@@ -42,14 +42,14 @@ def test_add(compute, dtypes):
     def agree(shape, fields):
         kernel = Add(shape, **fields)
         a, b = random(shape, dtypes[0], 0), random(shape, dtypes[0], 1)
-        scale, bias = np.array([0.3, 0.7], "f4"), np.array([7.3], "f4")
+        scale, bias = np.array([0.3137, 0.7071], "f4"), np.array([7.3], "f4")
         if not kernel.scaled:
             total, parameters = a.astype("f8") + b, {}
         else:
             total = a * scale[0].astype("f8") + b * scale[1].astype("f8")
-            parameters = {"scale": scale, "bias": bias}
+            parameters = {"scale": scale, "bias": bias} | reference.floors(kernel)
         bias = parameters.get("bias", np.zeros(1))
-        expected = reference.finished(kernel, total, {"bias": bias})
+        expected = reference.finished(kernel, total, {"bias": bias} | reference.floors(kernel))
         assert_computes(compute, kernel, (a, b), parameters, expected)
 
     agree()
@@ -75,7 +75,7 @@ def test_scale_shift(compute, dtypes):
             random(shape, dtypes[0], 0),
             *(random(shape[2:], "float32", seed) for seed in (1, 2)),
         )
-        parameters = {"scale": scale, "bias": bias}
+        parameters = {"scale": scale, "bias": bias} | reference.floors(kernel)
         assert_computes(compute, kernel, x, parameters, reference.finished(kernel, x, parameters))
 
     agree()

@@ -23,7 +23,7 @@ def kernels(draw, dtypes):
         draw(st.integers(1 - step, min(2, each - crop - 1)))
         for each, crop, step in zip(full, before, stride, strict=True)
     ]
-    relu = draw(st.booleans()) and dtypes[1] == "float32"
+    relu = draw(st.booleans())
     return ConvTranspose(
         input_shape=(*size, draw(st.integers(1, 9))),
         output_channels=draw(st.one_of(st.integers(1, 40), st.sampled_from([16, 32]))),
@@ -33,7 +33,7 @@ def kernels(draw, dtypes):
         input_dtype=dtypes[0],
         output_dtype=dtypes[1],
         relu=relu,
-        clip=draw(st.sampled_from([0.0, 1.5])) if relu else 0.0,
+        clip=draw(st.sampled_from([0.0, 1.5])) if relu and dtypes[1] == "float32" else 0.0,
     )
 
 
@@ -54,6 +54,7 @@ def sample(kernel):
         parameters["scale"] = (rng.uniform(0.5, 1, co) * 60 / terms).astype("f4")
     if kernel.output_dtype == "uint8":
         parameters["bias"] = parameters["bias"] * 30 + np.float32(100)
+    parameters |= reference.floors(kernel)
     return x, parameters
 
 

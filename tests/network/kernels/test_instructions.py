@@ -12,7 +12,7 @@ from network.target import Target, triple
 from tests.network.kernels.emulated import PROCESSORS, Emulator, Processor
 
 FLOAT = Conv2d((8, 8, 16), 64, (3, 3), (1, 1), (0, 0, 0, 0), "float32", "float32", True)
-INTEGER = Conv2d((8, 8, 16), 64, (3, 3), (1, 1), (0, 0, 0, 0), "uint8", "uint8", True)
+INTEGER = Conv2d((8, 8, 16), 64, (3, 3), (1, 1), (0, 0, 0, 0), "uint8", "uint8", False)
 MULTIPLY_ADD = {
     "x86_64_v2": (r"\tmulps\t", r"\tpmaddwd\t"),
     "x86_64_v3": (r"\tvfmadd\w+ps\t.*%ymm", r"\tvpmaddwd\t.*%ymm"),
@@ -33,11 +33,12 @@ def inner_loops(kernel, isa):
     target = Target(triple(isa.architecture), isa.mcpu, isa.mattr)
     assembly = compiled({"kernel": function}, target).mod.inspect_source("asm")
     blocks = r"^(\.LBB\w+):(.*?)(?=^\.LBB\w+:|\Z)"
-    return [
-        body
-        for label, body in re.findall(blocks, assembly, re.DOTALL | re.MULTILINE)
-        if re.search(rf"^\t[a-z.]+\t.*{re.escape(label)}\b", body, re.MULTILINE)
-    ]
+    found = re.findall(blocks, assembly, re.DOTALL | re.MULTILINE)
+    loops = (
+        re.match(rf".*^\t[a-z.]+\t[^\n]*{re.escape(label)}\b", body, re.DOTALL | re.MULTILINE)
+        for label, body in found
+    )
+    return [loop.group() for loop in loops if loop]
 
 
 @pytest.mark.parametrize("isa", known(), ids=lambda isa: isa.name)
