@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,77 +11,139 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.engine_report import FP32, INT8, ORT_FP32, ORT_INT8, NetworkResult
-from benchmarks.interleave import Block, block, interleave
-from benchmarks.onnxruntime_rival import Rival, quantized
-from benchmarks.our_engine import Engine, engines
+from benchmarks.engine_data import Data, data_of
+from benchmarks.engine_report import FP32, INT8, ORT_FP32, ORT_INT8, NetworkResult, Refused
+from benchmarks.interleave import Block, block, fitting_runs, interleave
+from benchmarks.machine import kept_to
+from benchmarks.networks import model_path
+from benchmarks.onnxruntime_rival import Rival, classes, quantized
+from benchmarks.our_engine import Engine, Workshop
+from benchmarks.peak import peak_block
 from network.onnx_import import load
-from network.samples import Samples, load_samples
+from network.samples import Samples
 
-PIXELS = 1 / 255
-"""The examples were trained on pixels from 0 to 1."""
 TOLERATED_LOSS = 0.01
 """Of accuracy: a quantized model that answers worse than float32 by more is broken, not fast."""
+BLOCK_S = 0.02
+"""About as long as a contender runs in one go."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How much is spent on certainty."""
 
-    rounds: int
-    runs: int
-    """Of each contender in each round."""
+    seconds: float
+    """Of timing, for each contender."""
     calibration: int
-    """Samples that both engines' int8 is fitted to."""
+    """Samples that both engines' int8 is fitted to, where the network has so many."""
     evaluation: int
-    """Samples that accuracies are counted on."""
+    """Samples that accuracies are counted on, where the network has so many."""
+
+    def rounds(self, contenders: Mapping[str, Block], runs: Mapping[str, int]) -> int:
+        """Of all contenders, of which each makes so many runs in each."""
+        longest = max(runs[name] * seconds(1) for name, seconds in contenders.items())
+        return max(8, round(self.seconds / longest))
 
 
-def compete(model: Path, data: Path, effort: Effort) -> NetworkResult:
-    """Build every contender, count its right answers, and time them all.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rivals:
+    """ONNX Runtime's side, with some number of threads."""
 
-    ``data`` is a folder with ``calibration.npz`` and ``evaluation.npz``. Raises NetworkError.
+    exact: Rival
+    integer: Rival
+    form: str
+    refused: Refused
+
+
+def compete(name: str, effort: Effort, cores: tuple[int, ...]) -> Iterator[NetworkResult]:
+    """Build every contender, count its right answers, and time them all: on one core, then on all of them.
+
+    Raises NetworkError where we cannot run the network.
     """
-    network = load(model)
-    calibration = load_samples(data / "calibration.npz", network, PIXELS).take(effort.calibration)
-    evaluation = load_samples(data / "evaluation.npz", network, PIXELS).take(effort.evaluation)
     with TemporaryDirectory(prefix="blinknet-benchmark-") as temporary:
         folder = Path(temporary)
-        ours = engines(network, calibration, folder)
-        float_rival = Rival(model)
-        form, integer_rival, refused = _integer_rival(model, float_rival, calibration, evaluation, folder)
-        rivals = {ORT_FP32: float_rival, ORT_INT8: integer_rival}
-        sessions = {FP32: ours["exact"].session, INT8: ours["int8"].session}
-        accuracy = {name: _accuracy(each.run(evaluation.x), evaluation) for name, each in sessions.items()}
-        accuracy |= {name: _accuracy(each.logits(evaluation.x), evaluation) for name, each in rivals.items()}
-        times = interleave(_blocks(ours, rivals, evaluation.x[:1]), effort.rounds, effort.runs)
-    return NetworkResult(model.parent.name, times, accuracy, form, refused, len(evaluation))
+        model = model_path(name, folder)
+        network = load(model)
+        data = data_of(name, network, model, effort.calibration, effort.evaluation)
+        workshop = Workshop.of(network, data.calibration)
+        forms = quantized(model, data.calibration.x, folder)
+        for used in (cores[-1:], cores)[: len(cores)]:
+            with kept_to(used):
+                ours = workshop.engines(len(used), folder / str(len(used)))
+                rivals = _rivals(model, forms, data.evaluation, len(used))
+                yield _contest(name, ours, rivals, data, effort, folder, len(used))
 
 
-def _blocks(ours: dict[str, Engine], rivals: dict[str, Rival], x: NDArray[np.float32]) -> dict[str, Block]:
-    """What is timed. ONNX Runtime finds its sample where it wants it; our sessions copy it in, logits out."""
-    blocks: dict[str, Block] = {}
-    for name, engine in ((FP32, ours["exact"]), (INT8, ours["int8"])):
-        blocks[name] = block(partial(engine.session.run, x))
-        blocks[f"{name}, VM alone"] = partial(engine.machine, x)
-        blocks[f"{name}, sum of kernels"] = engine.kernels
-    return blocks | {name: block(rival.run) for name, rival in rivals.items()}
+def _contest(
+    name: str,
+    ours: Mapping[str, Engine],
+    rivals: _Rivals,
+    data: Data,
+    effort: Effort,
+    folder: Path,
+    threads: int,
+) -> NetworkResult:
+    x, y = data.evaluation.x, data.evaluation.y
+    outputs = {FP32: ours["exact"].session.run(x), INT8: ours["int8"].session.run(x)}
+    outputs |= {ORT_FP32: rivals.exact.outputs(x), ORT_INT8: rivals.integer.outputs(x)}
+    accuracy = {name: float((classes(each) == y).mean()) for name, each in outputs.items()}
+    contenders = {
+        FP32: block(partial(ours["exact"].session.run, x[:1])),
+        INT8: block(partial(ours["int8"].session.run, x[:1])),
+        ORT_FP32: block(rivals.exact.run),
+        ORT_INT8: block(rivals.integer.run),
+    }
+    runs = fitting_runs(contenders, BLOCK_S)
+    times = interleave(contenders, effort.rounds(contenders, runs), runs)
+    sums, share = {}, None
+    if threads == 1:
+        kernels: dict[str, Block] = {FP32: ours["exact"].kernels, INT8: ours["int8"].kernels}
+        sums = interleave(kernels, 3, dict.fromkeys(kernels, 3))
+        share = _share_of_peak(ours["exact"], folder)
+    return NetworkResult(
+        name,
+        threads,
+        times,
+        {name: each.median_s for name, each in sums.items()},
+        accuracy,
+        _difference(outputs[FP32], outputs[ORT_FP32]),
+        len(x),
+        rivals.form,
+        rivals.refused,
+        share,
+    )
 
 
-def _integer_rival(
-    model: Path, exact: Rival, calibration: Samples, evaluation: Samples, folder: Path
-) -> tuple[str, Rival, dict[str, float]]:
+def _difference(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    """The largest, as a share of the largest value."""
+    return float(np.abs(ours.reshape(theirs.shape) - theirs).max() / np.abs(theirs).max())
+
+
+def _share_of_peak(engine: Engine, folder: Path) -> float:
+    """Of the processor's rate of multiply-adds, how much all convolutions together reach."""
+    peak, operations = peak_block(engine.target, folder)
+    contenders: dict[str, Block] = {"peak": peak, "convolutions": engine.convolutions}
+    times = interleave(contenders, 5, {"peak": 5, "convolutions": 3})
+    rate = engine.convolution_macs / times["convolutions"].median_s
+    return rate / (operations / times["peak"].lower_s)
+
+
+def _rivals(model: Path, forms: Mapping[str, Path], evaluation: Samples, threads: int) -> _Rivals:
     """The fastest quantized form that answers right, and the accuracy of those that do not."""
-    floor = _accuracy(exact.logits(evaluation.x), evaluation) - TOLERATED_LOSS
-    rivals = {name: Rival(path) for name, path in quantized(model, calibration.x, folder).items()}
-    accuracy = {name: _accuracy(each.logits(evaluation.x), evaluation) for name, each in rivals.items()}
+    exact = Rival(model, threads)
+    floor = _accuracy(exact, evaluation) - TOLERATED_LOSS
+    rivals = {name: Rival(path, threads) for name, path in forms.items()}
+    accuracy = {name: _accuracy(each, evaluation) for name, each in rivals.items()}
     right = {name: each for name, each in rivals.items() if accuracy[name] >= floor}
-    right = right or rivals
-    times = interleave({name: block(each.run) for name, each in right.items()}, rounds=15, runs=10)
+    if not right:
+        best = max(accuracy.values())
+        right = {name: each for name, each in rivals.items() if accuracy[name] == best}
+    blocks = {name: block(each.run) for name, each in right.items()}
+    times = interleave(blocks, 10, fitting_runs(blocks, BLOCK_S))
     fastest = min(times, key=lambda name: times[name].median_s)
     refused = {name: share for name, share in accuracy.items() if name not in right}
-    return fastest, rivals[fastest], refused
+    return _Rivals(exact, rivals[fastest], fastest, refused)
 
 
-def _accuracy(logits: NDArray[np.float32], samples: Samples) -> float:
-    return float((logits.argmax(axis=1) == samples.y).mean())
+def _accuracy(rival: Rival, samples: Samples) -> float:
+    return float((classes(rival.outputs(samples.x)) == samples.y).mean())

@@ -1,12 +1,13 @@
-"""Our engine against ONNX Runtime on one core: ``python -m benchmarks.engine [--quick]``.
+"""Our engine against ONNX Runtime: ``python -m benchmarks.engine [--quick] [NETWORK ...]``.
 
 Contenders are our exact float32 and all-int8 configurations and ONNX Runtime with float32 and static int8, on
-the shipped networks. All run interleaved in one process that is pinned to one core. Ours run as a user runs
-them: a bundle on disk, ``runtime.load``, ``Session.run`` on a numpy array, copies included. ONNX Runtime runs
-with I/O binding: its sample is in place before the clock starts, and its logits stay where they are.
+the shipped networks and on well-known ones with random weights, with one thread and with all cores. All four
+run interleaved in one process. Ours run as a user runs them: a bundle on disk, ``runtime.load``,
+``Session.run`` on a numpy array, copies included. ONNX Runtime runs with I/O binding: its sample is in place
+before the clock starts, and its outputs stay where they are.
 
-Two more lines for each of ours say where the time goes: the relax VM's ``main`` in a loop without Python, and
-the sum of its kernels, each in a loop of its own, with its parameters in the nearest cache.
+With one thread two more figures: the sum of our kernels, each in a loop of its own with its parameters in the
+nearest cache, and what share of the processor's measured multiply-add rate our convolutions reach.
 """
 
 from __future__ import annotations
@@ -16,43 +17,48 @@ import json
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 
-from benchmarks.machine import cpu_name, keep_to_one_core, versions
+from benchmarks.machine import cpu_name, use_all_cores, versions
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-NETWORKS = ("cifar10_quick", "vgg16")
+QUICK = ("cifar10_quick", "vgg16", "mobilenet_v2")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and samples: under a minute")
-    quick = parser.parse_args(arguments).quick
+    parser.add_argument("--quick", action="store_true", help="three networks and fewer rounds: a minute")
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="only these")
+    options = parser.parse_args(arguments)
     if find_spec("onnxruntime") is None:
         print("onnxruntime is not installed; run `pip install 'blinknet[bench]'`", file=sys.stderr)
         return 2
-    core = keep_to_one_core()
+    cores = use_all_cores()
     # Only now: importing numpy, which everything else needs, counts cores.
+    from benchmarks.networks import NETWORKS, SHIPPED
     from network.errors import NetworkError
 
+    known = (*SHIPPED, *NETWORKS)
+    if unknown := [each for each in options.networks if each not in known]:
+        print(f"no network {', '.join(unknown)}; choose from {', '.join(known)}", file=sys.stderr)
+        return 2
     try:
-        _run(core, quick)
+        _run(options.networks or (QUICK if options.quick else known), cores, options.quick)
     except NetworkError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def _run(core: int, quick: bool) -> None:
+def _run(networks: Sequence[str], cores: tuple[int, ...], quick: bool) -> None:
     from benchmarks.contest import Effort, compete
     from benchmarks.engine_report import lines, to_dict
 
-    effort = Effort(60, 10, 512, 1000) if quick else Effort(300, 20, 5000, 10_000)
-    print(f"{cpu_name()}, core {core}; {effort.rounds} rounds of {effort.runs} runs", flush=True)
+    effort = Effort(1.0, 64, 1000) if quick else Effort(6.0, 512, 10_000)
+    print(f"{cpu_name()}, cores {', '.join(map(str, cores))}", flush=True)
     results = []
-    for name in NETWORKS:
-        results.append(compete(EXAMPLES / name / "model.onnx", EXAMPLES / "fashion_mnist", effort))
-        print("", *lines(results[-1]), sep="\n", flush=True)
+    for name in networks:
+        for result in compete(name, effort, cores):
+            results.append(result)
+            print("", *lines(result), sep="\n", flush=True)
     installed = versions(("apache-tvm", "onnxruntime", "numpy"))
     print(json.dumps(to_dict(results, cpu_name(), installed) | {"quick": quick}))
 

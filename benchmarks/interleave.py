@@ -35,7 +35,12 @@ def block(run: Callable[[], object]) -> Block:
     return seconds
 
 
-def interleave(contenders: Mapping[str, Block], rounds: int, runs: int) -> dict[str, Quartiles]:
+def fitting_runs(contenders: Mapping[str, Block], seconds: float) -> dict[str, int]:
+    """How many runs of each contender take about so long, at least one."""
+    return {name: max(1, round(seconds / run(1))) for name, run in contenders.items()}
+
+
+def interleave(contenders: Mapping[str, Block], rounds: int, runs: Mapping[str, int]) -> dict[str, Quartiles]:
     """Every contender runs a block in every round, in an order that is shuffled anew, always the same way.
 
     What slows the machine down for a while slows all of them down, and nobody always finds the caches as the
@@ -46,5 +51,5 @@ def interleave(contenders: Mapping[str, Block], rounds: int, runs: int) -> dict[
     for _ in range(rounds):
         for index in order.permutation(len(names)):
             name = names[index]
-            seconds[name].append(contenders[name](runs))
+            seconds[name].append(contenders[name](runs[name]))
     return {name: Quartiles(*quantiles(values, n=4, method="inclusive")) for name, values in seconds.items()}

@@ -1,10 +1,11 @@
-"""The machine that a benchmark runs on: one core of it, its name, what is installed."""
+"""The machine that a benchmark runs on: its cores, its name, what is installed."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,13 +24,38 @@ def keep_to_one_core() -> int:
     Libraries read how many threads to start when they are imported, so this comes before numpy, TVM and ONNX
     Runtime: raises RuntimeError where one of them is there already.
     """
-    if early := sorted({"numpy", "tvm", "onnxruntime"} & set(sys.modules)):
-        raise RuntimeError(f"{', '.join(early)} imported before the process was pinned; pin it first")
-    os.environ.update(SINGLE_THREAD)
+    _limit_threads(1)
     # The last one: interrupts and most other processes are on the first.
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     return core
+
+
+def use_all_cores() -> tuple[int, ...]:
+    """Let TVM's kernels have a thread for every core that this process may use; gives the cores.
+
+    Raises RuntimeError as ``keep_to_one_core`` does.
+    """
+    cores = tuple(sorted(os.sched_getaffinity(0)))
+    _limit_threads(len(cores))
+    return cores
+
+
+@contextmanager
+def kept_to(cores: Iterable[int]) -> Iterator[None]:
+    """Pin this thread, and those that it starts meanwhile."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _limit_threads(count: int) -> None:
+    if early := sorted({"numpy", "tvm", "onnxruntime"} & set(sys.modules)):
+        raise RuntimeError(f"{', '.join(early)} imported before the process was pinned; pin it first")
+    os.environ.update(SINGLE_THREAD | {"TVM_NUM_THREADS": str(count)})
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

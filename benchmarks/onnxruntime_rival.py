@@ -1,4 +1,4 @@
-"""ONNX Runtime as its documentation recommends it: I/O binding, one thread, static quantization by its tools.
+"""ONNX Runtime as its documentation recommends it: I/O binding, static quantization by its own tools.
 
 https://onnxruntime.ai/docs/performance/tune-performance/iobinding.html and
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: pre-processing, uint8
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 class Rival:
     """A model with input and output bound to tensors of its own."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         source, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
         self._x = onnxruntime.OrtValue.ortvalue_from_shape_and_type(source.shape, np.float32)
@@ -33,20 +33,25 @@ class Rival:
 
     def load(self, sample: NDArray[np.float32]) -> None:
         """Copy a sample ``(channels, height, width)`` into the bound input."""
-        self._x.update_inplace(sample[np.newaxis])
+        self._x.update_inplace(sample.reshape(self._x.shape()))
 
     def run(self) -> None:
         """From the bound input to the bound output: nothing is copied."""
         self._session.run_with_iobinding(self._binding)
 
-    def logits(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(n, classes)`` of samples ``(n, channels, height, width)``."""
-        return np.concatenate([self._logits(sample) for sample in samples])
+    def outputs(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """``(n, classes, ...)`` of samples ``(n, channels, height, width)``."""
+        return np.concatenate([self._output(sample) for sample in samples])
 
-    def _logits(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _output(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
         self.load(sample)
         self.run()
         return np.array(self._y.numpy())
+
+
+def classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The largest of the classes ``(n, classes, ...)``, at every position where there are several."""
+    return np.asarray(outputs.argmax(axis=1), np.int64)
 
 
 def quantized(model: Path, samples: NDArray[np.float32], folder: Path) -> dict[str, Path]:
@@ -64,7 +69,7 @@ def quantized(model: Path, samples: NDArray[np.float32], folder: Path) -> dict[s
         forms["QDQ, average pools in float32"] = ("QDQ", pools)
     written = {name: folder / f"{name}.onnx" for name in forms}
     for name, (style, excluded) in forms.items():
-        _quantize(prepared, written[name], _Calibration(graph.input[0].name, samples), style, excluded)
+        _quantize(prepared, written[name], _Calibration(graph.input[0], samples), style, excluded)
     return written
 
 
@@ -96,8 +101,9 @@ def _quantize(model: Path, path: Path, reader: _Calibration, style: str, exclude
 class _Calibration:
     """ONNX Runtime's ``CalibrationDataReader``: one sample at a time, ``None`` at the end."""
 
-    def __init__(self, source: str, samples: NDArray[np.float32]) -> None:
-        self._feeds: Iterator[dict[str, Any]] = ({source: sample[np.newaxis]} for sample in samples)
+    def __init__(self, source: Any, samples: NDArray[np.float32]) -> None:
+        shape = [each.dim_value for each in source.type.tensor_type.shape.dim]
+        self._feeds: Iterator[dict[str, Any]] = ({source.name: each.reshape(shape)} for each in samples)
 
     def get_next(self) -> dict[str, Any] | None:
         """The next feed."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-import tvm
-from numpy.typing import NDArray
-from tvm.runtime.vm import VirtualMachine
+from typing import Self
 
 import runtime
 from benchmarks.interleave import Block
@@ -18,6 +14,8 @@ from cluster.planning import ClassPlan, plan_class
 from cluster.table import Candidate, StepChoices
 from network.approximations import Catalogue, catalogue
 from network.assemble import Assembled, Choice, assemble
+from network.kernels.conv2d import Conv2d
+from network.kernels.depthwise import Depthwise
 from network.layers import Network
 from network.samples import Samples
 from network.target import Target
@@ -30,43 +28,75 @@ APPROXIMATIONS = ("exact", "int8")
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One configuration, loaded as a user loads it, and what its time consists of."""
+    """One configuration, loaded as a user loads it, and its kernels, each in a loop of its own."""
 
     session: Session
-    machine: Callable[[NDArray[np.float32], int], float]
-    """Seconds of one of so many runs of the relax VM on a sample, in a loop without Python."""
-    kernels: Block
-    """Its kernels, each in a loop of its own: the sum."""
+    target: Target
+    steps: tuple[tuple[Block, int], ...]
+    """For each kernel what times it, and the multiply-adds if it is a convolution: 0 for others."""
+
+    def kernels(self, runs: int) -> float:
+        """The sum of all kernels."""
+        return sum(seconds(runs) for seconds, _ in self.steps)
+
+    def convolutions(self, runs: int) -> float:
+        """The sum of the convolutions."""
+        return sum(seconds(runs) for seconds, macs in self.steps if macs)
+
+    @property
+    def convolution_macs(self) -> int:
+        """Of all convolutions."""
+        return sum(macs for _, macs in self.steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Workshop:
-    """A network's variants with their kernels, compiled for this machine."""
+class Workshop:
+    """A network's variants, fitted to samples once for all targets."""
 
     known: Catalogue
-    plan: ClassPlan
-    blocks: Mapping[str, Block]
-    """By request."""
 
-    def engine(self, approximation: str, folder: Path) -> Engine:
+    @classmethod
+    def of(cls, network: Network, samples: Samples) -> Self:
+        """Exact and int8 in every layer."""
+        return cls(catalogue(network, samples, ["int8"]))
+
+    def engines(self, threads: int, folder: Path) -> dict[str, Engine]:
+        """The network exact and in int8 throughout, with so many threads; bundles go to ``folder``.
+
+        Raises NetworkError where this machine is no target.
+        """
+        plan = plan_class("host", replace(Target.host(), threads=threads), self.known)
+        kernels = {
+            request: plan.kernels[request]
+            for name in APPROXIMATIONS
+            for candidate in plan.table.uniform(name)
+            for step in candidate.steps
+            for request in step.requests
+        }
+        blocks = kernel_blocks(kernels, plan.target, folder / "kernels.so")
+        return {name: self._engine(name, plan, blocks, folder / name) for name in APPROXIMATIONS}
+
+    def _engine(
+        self, approximation: str, plan: ClassPlan, blocks: Mapping[str, Block], folder: Path
+    ) -> Engine:
         """The approximation in every layer that has it, with the fastest tile of each kernel."""
-        candidates = self.plan.table.uniform(approximation)
+        candidates = plan.table.uniform(approximation)
         steps = dict.fromkeys(step for each in candidates for step in each.steps)
-        best = {step: fastest(self.blocks, step.requests) for step in steps}
+        best = {step: fastest(blocks, step.requests) for step in steps}
         choices = {each.layer: self._choice(each, best) for each in candidates}
-        assembled = assemble(self.known.network, choices, self.plan.target, folder / "network.so")
-        bundle = self._bundle(assembled, folder / "bundle")
-        chosen = [self.blocks[step.requests[best[step]]] for each in candidates for step in each.steps]
-        session = runtime.load(bundle.folder)
-        return Engine(session, _machine(bundle), lambda runs: sum(seconds(runs) for seconds in chosen))
+        assembled = assemble(self.known.network, choices, plan.target, folder / "network.so")
+        bundle = self._bundle(plan.target, assembled, folder / "bundle")
+        chosen = [step.requests[best[step]] for each in candidates for step in each.steps]
+        timed = tuple((blocks[each], _convolution_macs(plan, each)) for each in chosen)
+        return Engine(runtime.load(bundle.folder), plan.target, timed)
 
     def _choice(self, candidate: Candidate, best: Mapping[StepChoices, int]) -> Choice:
         variant = self.known.variant(candidate.layer, candidate.key)
         return Choice(self.known.fitted(variant), tuple(step.tiles[best[step]] for step in candidate.steps))
 
-    def _bundle(self, assembled: Assembled, folder: Path) -> Bundle:
+    def _bundle(self, target: Target, assembled: Assembled, folder: Path) -> Bundle:
         """Its manifest says nothing of layers and costs: nobody asks this one."""
-        network, target = self.known.network, self.plan.target
+        network = self.known.network
         costs = Costs(latency_s=0.0, peak_bytes=0, storage_bytes=0, loss_pp=0.0)
         return write_bundle(
             folder,
@@ -80,32 +110,9 @@ class _Workshop:
         )
 
 
-def engines(network: Network, samples: Samples, folder: Path) -> dict[str, Engine]:
-    """The network exact and in int8 throughout, the latter fitted to the samples; bundles go to ``folder``.
-
-    Raises NetworkError where this machine is no target.
-    """
-    known = catalogue(network, samples, ["int8"])
-    plan = plan_class("host", Target.host(), known)
-    kernels = {
-        request: plan.kernels[request]
-        for name in APPROXIMATIONS
-        for candidate in plan.table.uniform(name)
-        for step in candidate.steps
-        for request in step.requests
-    }
-    blocks = kernel_blocks(kernels, plan.target, folder / "kernels.so")
-    workshop = _Workshop(known, plan, blocks)
-    return {name: workshop.engine(name, folder / name) for name in APPROXIMATIONS}
-
-
-def _machine(bundle: Bundle) -> Callable[[NDArray[np.float32], int], float]:
-    device = tvm.cpu(0)
-    machine = VirtualMachine(tvm.runtime.load_module(str(bundle.library)), device)
-    parameters = [tvm.runtime.from_dlpack(each) for each in bundle.parameters()]
-
-    def seconds(x: NDArray[np.float32], runs: int) -> float:
-        timed = machine.time_evaluator("main", device, number=runs)
-        return float(timed(tvm.runtime.tensor(x), *parameters).mean)
-
-    return seconds
+def _convolution_macs(plan: ClassPlan, request: str) -> int:
+    """0 for what is no convolution; a dense layer, limited by memory, is none."""
+    kernel, _ = plan.kernels[request]
+    if not isinstance(kernel, Conv2d | Depthwise) or kernel.output_shape[:2] == (1, 1):
+        return 0
+    return kernel.work(plan.target.isa).macs
