@@ -34,10 +34,13 @@ def kernel_blocks(
     }
 
 
-def fastest(blocks: Mapping[str, Block], requests: Sequence[str]) -> int:
-    """The index of the fastest of equal kernels with different tiles."""
-    seconds = [median(blocks[request](RUNS) for _ in range(REPEATS)) for request in requests]
-    return seconds.index(min(seconds))
+def median_times(blocks: Mapping[str, Block]) -> dict[str, float]:
+    """Seconds of each kernel, every one timed in turn, so often that half of it may go wrong."""
+    seconds: dict[str, list[float]] = {request: [] for request in blocks}
+    for _ in range(REPEATS):
+        for request, run in blocks.items():
+            seconds[request].append(run(RUNS))
+    return {request: median(values) for request, values in seconds.items()}
 
 
 def _block(library: tvm.runtime.Module, symbol: str, specs: Sequence[TensorSpec]) -> Block:

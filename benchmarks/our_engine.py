@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import runtime
 from benchmarks.interleave import Block
-from benchmarks.kernel_times import fastest, kernel_blocks
+from benchmarks.kernel_times import kernel_blocks, median_times
 from cluster.planning import ClassPlan, plan_class
-from cluster.table import Candidate, StepChoices
+from cluster.table import Candidate, StepChoices, Table
 from network.approximations import Catalogue, catalogue
 from network.assemble import Assembled, Choice, assemble
 from network.kernels.conv2d import Conv2d
 from network.kernels.depthwise import Depthwise
+from network.kernels.winograd import Winograd
 from network.layers import Network
 from network.samples import Samples
 from network.target import Target
@@ -24,6 +25,8 @@ from runtime.configuration import Configuration, Costs
 from runtime.session import Session
 
 APPROXIMATIONS = ("exact", "int8")
+SAME_RESULT = "winograd"
+"""What stands in for exact wherever it is faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Workshop:
     @classmethod
     def of(cls, network: Network, samples: Samples) -> Self:
         """Exact and int8 in every layer."""
-        return cls(catalogue(network, samples, ["int8"]))
+        return cls(catalogue(network, samples, ["int8", SAME_RESULT]))
 
     def engines(self, threads: int, folder: Path) -> dict[str, Engine]:
         """The network exact and in int8 throughout, with so many threads; bundles go to ``folder``.
@@ -66,23 +69,40 @@ class Workshop:
         Raises NetworkError where this machine is no target.
         """
         plan = plan_class("host", replace(Target.host(), threads=threads), self.known)
+        offered = {name: _offered(plan.table, name) for name in APPROXIMATIONS}
         kernels = {
             request: plan.kernels[request]
-            for name in APPROXIMATIONS
-            for candidate in plan.table.uniform(name)
+            for layers in offered.values()
+            for candidates in layers
+            for candidate in candidates
             for step in candidate.steps
             for request in step.requests
         }
         blocks = kernel_blocks(kernels, plan.target, folder / "kernels.so")
-        return {name: self._engine(name, plan, blocks, folder / name) for name in APPROXIMATIONS}
+        times = median_times(blocks)
+        return {
+            name: self._engine(each, plan, blocks, times, folder / name) for name, each in offered.items()
+        }
 
     def _engine(
-        self, approximation: str, plan: ClassPlan, blocks: Mapping[str, Block], folder: Path
+        self,
+        offered: Sequence[Sequence[Candidate]],
+        plan: ClassPlan,
+        blocks: Mapping[str, Block],
+        times: Mapping[str, float],
+        folder: Path,
     ) -> Engine:
-        """The approximation in every layer that has it, with the fastest tile of each kernel."""
-        candidates = plan.table.uniform(approximation)
-        steps = dict.fromkeys(step for each in candidates for step in each.steps)
-        best = {step: fastest(blocks, step.requests) for step in steps}
+        """The fastest that is offered in each layer, with the fastest tile of each kernel."""
+        best = {
+            step: step.requests.index(min(step.requests, key=times.__getitem__))
+            for candidates in offered
+            for each in candidates
+            for step in each.steps
+        }
+        candidates = [
+            min(each, key=lambda one: sum(times[step.requests[best[step]]] for step in one.steps))
+            for each in offered
+        ]
         choices = {each.layer: self._choice(each, best) for each in candidates}
         assembled = assemble(self.known.network, choices, plan.target, folder / "network.so")
         bundle = self._bundle(plan.target, assembled, folder / "bundle")
@@ -110,9 +130,24 @@ class Workshop:
         )
 
 
+def _offered(table: Table, approximation: str) -> list[list[Candidate]]:
+    """For every layer the approximation, and what has the same result in the same forms."""
+    return [
+        [uniform, *(each for each in others if _stands_in(each, uniform))]
+        for uniform, others in zip(table.uniform(approximation), table.layers, strict=True)
+    ]
+
+
+def _stands_in(candidate: Candidate, exact: Candidate) -> bool:
+    same = (candidate.reads, candidate.writes) == (exact.reads, exact.writes)
+    return same and exact.approximation == "exact" and candidate.approximation.startswith(SAME_RESULT)
+
+
 def _convolution_macs(plan: ClassPlan, request: str) -> int:
     """0 for what is no convolution; a dense layer, limited by memory, is none."""
     kernel, _ = plan.kernels[request]
+    if isinstance(kernel, Winograd):
+        return kernel.convolution.work(plan.target.isa).macs
     if not isinstance(kernel, Conv2d | Depthwise) or kernel.output_shape[:2] == (1, 1):
         return 0
     return kernel.work(plan.target.isa).macs

@@ -29,6 +29,7 @@ from network.kernels.relu import Relu
 from network.kernels.resize import Resize
 from network.kernels.scale_shift import ScaleShift
 from network.kernels.softmax import Softmax
+from network.kernels.winograd import Winograd
 from network.unary import composed
 from network.variants import Step
 from network.windows import Window, convolution, windows
@@ -91,7 +92,7 @@ def _conv2d(kernel: Any, parameters: Parameters, x: Array) -> Array:
     return _finish(kernel, parameters, total * scale + parameters["bias"])
 
 
-def _depthwise(kernel: Any, parameters: Parameters, x: Array) -> Array:
+def _as_convolution(kernel: Any, parameters: Parameters, x: Array) -> Array:
     return _conv2d(kernel.convolution, parameters, x)
 
 
@@ -189,7 +190,7 @@ KERNELS: Mapping[type, Callable[..., Array]] = {
     Concat: _concat,
     Conv2d: _conv2d,
     ConvTranspose: _conv_transpose,
-    Depthwise: _depthwise,
+    Depthwise: _as_convolution,
     Elementwise: _elementwise,
     Expand: _expand,
     Input: _input,
@@ -201,4 +202,5 @@ KERNELS: Mapping[type, Callable[..., Array]] = {
     Resize: _resize,
     ScaleShift: _scale_shift,
     Softmax: _softmax,
+    Winograd: _as_convolution,
 }

@@ -193,8 +193,10 @@ def _weighted(
 ) -> Iterator[Variant]:
     """At most one variant: what saves nothing beside the layer as narrow is left out.
 
-    What is interpolated in uint8 cannot be rectified but by saturating.
+    What is interpolated in uint8 cannot be rectified but by saturating, and integers have no Winograd tiles.
     """
+    if number_format.input_dtype == "uint8" and any(getattr(each, "winograd", 0) for each in stages):
+        return
     approximation = str(replace(parse(name), number_format=number_format.name))
     reads = Form(number_format.input_dtype, _read_width(known, layer, stages))
     draft = Variant(layer, approximation, reads, writes, ())

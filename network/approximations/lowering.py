@@ -9,6 +9,7 @@ from network.approximations.stages import Convolve, Interpolate, Stage, Stages, 
 from network.kernels.conv2d import Conv2d
 from network.kernels.depthwise import Depthwise
 from network.kernels.expand import Expand
+from network.kernels.winograd import Winograd
 from network.layers import DType
 from network.quantization import QParams
 from network.variants import Kernel
@@ -33,6 +34,16 @@ def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType, rectifies: bo
     if isinstance(stage, Interpolate):
         return Expand(stage.output_shape, stage.rows, stage.cols, output_dtype, relu)
     clip = stage.limit if relu and output_dtype == "float32" else 0.0
+    if stage.winograd:
+        return Winograd(
+            stage.input_shape,
+            len(stage.weight),
+            stage.padding,
+            output_dtype,
+            relu=relu,
+            size=stage.winograd,
+            clip=clip,
+        )
     if 1 < stage.groups == stage.input_shape[2] == len(stage.weight):
         return Depthwise(
             stage.input_shape,

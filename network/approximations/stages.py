@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.errors import NetworkError
+from network.kernels.winograd import grid_of, points_of
 from network.layers import Layer, Shape
 from network.reference import activate, expand
 from network.windows import Window, convolution
@@ -36,6 +37,8 @@ class Convolve:
     groups: int = 1
     index: Index | None = None
     """Kept input channels; None keeps all."""
+    winograd: int = 0
+    """Size of the tiles in which it is computed by Winograd's algorithm; 0: as it is defined."""
 
     @property
     def window(self) -> Window:
@@ -54,11 +57,16 @@ class Convolve:
     @property
     def operations(self) -> int:
         """Multiply-accumulates."""
+        if self.winograd:
+            filters = self.output_shape[2] * self.input_shape[2]
+            return prod(grid_of(self.output_shape, self.winograd)) * points_of(self.winograd) * filters
         return prod(self.output_shape[:2]) * self.weight.size
 
     @property
     def values(self) -> int:
         """Numbers to store."""
+        if self.winograd:
+            return self.weight.size * points_of(self.winograd) // prod(self.kernel) + self.bias.size
         return self.weight.size + self.bias.size + (0 if self.index is None else self.index.size)
 
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

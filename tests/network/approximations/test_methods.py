@@ -136,7 +136,10 @@ def test_int8_has_no_mean_error(last):
     context = context_of(layer, x, last=last)
     stages = (whole(layer),)
     parameters = formats()["int8"].parameters(stages, context, "float32")
-    steps = [Step(*each) for each in zip(kernels(stages, "uint8", "float32"), parameters, strict=True)]
+    steps = [
+        Step(*each)
+        for each in zip(kernels(stages, "uint8", "float32", rectifies=False), parameters, strict=True)
+    ]
     error = run_steps(steps, context.input_qparams.quantize(x)) - context.outputs
     spread = error.std(axis=(0, 1, 2))
     assert (np.abs(error.mean(axis=(0, 1, 2))) < 0.05 * spread).all()
@@ -185,3 +188,24 @@ def test_a_refit_to_its_own_data_changes_little(name):
     again = method.refit(stages, method.base(stages, whole(layer)), context)
     assert [each.output_shape for each in again] == [each.output_shape for each in stages]
     assert relative(run(again, x), exact) == pytest.approx(relative(run(stages, x), exact), rel=0.01)
+
+
+def test_winograd_changes_nothing_but_the_work():
+    layer = conv(RNG.normal(size=(24, 3, 3, 16)))
+    x = RNG.normal(size=(8, 8, 8, 16)).astype(np.float32)
+    base, context = whole(layer), context_of(layer, x)
+    found = methods()["winograd"].fit(base, context, None)
+    assert set(found) == {"2", "4"}
+    for degree, (stage,) in found.items():
+        np.testing.assert_array_equal(stage.run(x), base.run(x))
+        assert stage.operations / base.operations == {"2": 4 / 9, "4": 1 / 4}[degree]
+        assert stage.values > base.values
+        (again,) = methods()["winograd"].refit((stage,), replace(base, bias=base.bias + 1), context)
+        assert (again.winograd, again.bias[0]) == (stage.winograd, base.bias[0] + 1)
+
+
+@pytest.mark.parametrize("shape", [(24, 3, 3, 8), (24, 1, 1, 16), (24, 5, 5, 16)])
+def test_winograd_is_for_wide_layers_with_small_windows(shape):
+    layer = conv(RNG.normal(size=shape))
+    x = RNG.normal(size=(8, 8, 8, shape[3])).astype(np.float32)
+    assert not methods()["winograd"].fit(whole(layer), context_of(layer, x), None)

@@ -174,4 +174,4 @@ def test_unknown_methods_and_names_are_refused_with_the_known_ones(network, samp
     for name in ("lowrank", "int4", "exact(1/2)", "int4+lowrank(1/2)", ""):
         with pytest.raises(NetworkError, match="is not an approximation"):
             parse(name)
-    assert set(method_names()) == {"exact", "int8", "channels", "lowrank", "perforate"}
+    assert set(method_names()) == {"exact", "int8", "channels", "lowrank", "perforate", "winograd"}

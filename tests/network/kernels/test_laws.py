@@ -13,6 +13,7 @@ from network.kernels.expand import Expand
 from network.kernels.input import Input
 from network.kernels.pool import Pool
 from network.kernels.relu import Relu
+from network.kernels.winograd import Winograd
 from tests.network.kernels.emulated import PROCESSORS
 
 ISAS = pytest.mark.parametrize("isa", known(), ids=lambda isa: isa.name)
@@ -27,6 +28,8 @@ KERNELS = [
     Conv2d((9, 9, 6), 10, (3, 3), (1, 1), (2, 2, 2, 2), "float32", "float32", True, clip=6.0),
     Depthwise((9, 9, 24), (3, 3), (2, 2), (1, 1, 1, 1), "float32", "float32", True, clip=6.0),
     Depthwise((9, 9, 24), (3, 3), (1, 1), (1, 1, 1, 1), "uint8", "uint8", False),
+    Winograd((9, 9, 24), 20, (1, 1, 1, 1), "float32", True, 2),
+    Winograd((9, 9, 24), 20, (0, 0, 0, 0), "uint8", False, 4),
     Pool((9, 9, 3), (5, 5, 3), "max", (2, 2), (2, 2), (0, 0, 1, 1), "uint8", False),
     Pool((9, 9, 3), (5, 5, 3), "avg", (2, 2), (2, 2), (0, 0, 1, 1), "uint8", True),
     Input((3, 9, 9), "uint8"),
