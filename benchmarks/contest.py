@@ -98,7 +98,7 @@ def _contest(
     sums, share = {}, None
     if threads == 1:
         kernels: dict[str, Block] = {FP32: ours["exact"].kernels, INT8: ours["int8"].kernels}
-        sums = interleave(kernels, 3, dict.fromkeys(kernels, 3))
+        sums = interleave(kernels, 5, dict.fromkeys(kernels, 3))
         share = _share_of_peak(ours["exact"], folder)
     return NetworkResult(
         name,

@@ -6,8 +6,9 @@ run interleaved in one process. Ours run as a user runs them: a bundle on disk, 
 ``Session.run`` on a numpy array, copies included. ONNX Runtime runs with I/O binding: its sample is in place
 before the clock starts, and its outputs stay where they are.
 
-With one thread two more figures: the sum of our kernels, each in a loop of its own with its parameters in the
-nearest cache, and what share of the processor's measured multiply-add rate our convolutions reach.
+With one thread two more figures: the sum of our kernels, each on its own with parameters as far away as in
+the network, and what share of the processor's measured multiply-add rate our convolutions reach when they are
+near. Winograd's algorithm counts as exact, and its convolution as the multiply-adds that it stands for.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class NetworkResult:
     threads: int
     times: Mapping[str, Quartiles]
     kernels_s: Mapping[str, float]
-    """The sum of our kernels, each in a loop of its own; only with one thread."""
+    """The sum of our kernels, each on its own; only with one thread."""
     accuracy: Mapping[str, float]
     """Share of samples answered correctly, 0 to 1."""
     difference: float

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import runtime
-from benchmarks.interleave import Block
-from benchmarks.kernel_times import kernel_blocks, median_times
+from benchmarks.kernel_times import TimedKernel, median_times, timed_kernels
 from cluster.planning import ClassPlan, plan_class
 from cluster.table import Candidate, StepChoices, Table
 from network.approximations import Catalogue, catalogue
@@ -31,20 +30,20 @@ SAME_RESULT = "winograd"
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One configuration, loaded as a user loads it, and its kernels, each in a loop of its own."""
+    """One configuration, loaded as a user loads it, and its kernels, each on its own."""
 
     session: Session
     target: Target
-    steps: tuple[tuple[Block, int], ...]
+    steps: tuple[tuple[TimedKernel, int], ...]
     """For each kernel what times it, and the multiply-adds if it is a convolution: 0 for others."""
 
     def kernels(self, runs: int) -> float:
-        """The sum of all kernels."""
-        return sum(seconds(runs) for seconds, _ in self.steps)
+        """The sum of all kernels, their parameters as far away as in the network."""
+        return sum(kernel.far(runs) for kernel, _ in self.steps)
 
     def convolutions(self, runs: int) -> float:
-        """The sum of the convolutions."""
-        return sum(seconds(runs) for seconds, macs in self.steps if macs)
+        """The sum of the convolutions, their parameters in the nearest cache."""
+        return sum(kernel.near(runs) for kernel, macs in self.steps if macs)
 
     @property
     def convolution_macs(self) -> int:
@@ -78,17 +77,16 @@ class Workshop:
             for step in candidate.steps
             for request in step.requests
         }
-        blocks = kernel_blocks(kernels, plan.target, folder / "kernels.so")
-        times = median_times(blocks)
-        return {
-            name: self._engine(each, plan, blocks, times, folder / name) for name, each in offered.items()
-        }
+        parameters = sum(layer[0].parameter_bytes for layer in offered["exact"])
+        timed = timed_kernels(kernels, plan.target, folder / "kernels.so", parameters)
+        times = median_times(timed)
+        return {name: self._engine(each, plan, timed, times, folder / name) for name, each in offered.items()}
 
     def _engine(
         self,
         offered: Sequence[Sequence[Candidate]],
         plan: ClassPlan,
-        blocks: Mapping[str, Block],
+        timed: Mapping[str, TimedKernel],
         times: Mapping[str, float],
         folder: Path,
     ) -> Engine:
@@ -107,8 +105,8 @@ class Workshop:
         assembled = assemble(self.known.network, choices, plan.target, folder / "network.so")
         bundle = self._bundle(plan.target, assembled, folder / "bundle")
         chosen = [step.requests[best[step]] for each in candidates for step in each.steps]
-        timed = tuple((blocks[each], _convolution_macs(plan, each)) for each in chosen)
-        return Engine(runtime.load(bundle.folder), plan.target, timed)
+        kernels = tuple((timed[each], _convolution_macs(plan, each)) for each in chosen)
+        return Engine(runtime.load(bundle.folder), plan.target, kernels)
 
     def _choice(self, candidate: Candidate, best: Mapping[StepChoices, int]) -> Choice:
         variant = self.known.variant(candidate.layer, candidate.key)

@@ -31,11 +31,6 @@ def sigmoid(g: Graph, x: Tensor) -> Tensor:
     return Tensor(g.node("Sigmoid", [x.name]), x.shape)
 
 
-def softmax(g: Graph, x: Tensor) -> Tensor:
-    """Over a flat tensor. Before opset 13 all dimensions from ``axis`` on were one."""
-    return Tensor(g.node("Softmax", [x.name], axis=1 if g.opset < 13 else -1), x.shape)
-
-
 def lrn(g: Graph, x: Tensor, size: int = 5) -> Tensor:
     """Local response normalisation over that many channels, as AlexNet has it."""
     return _same(g, "LRN", x, size=size, alpha=1e-4, beta=0.75, bias=1.0)

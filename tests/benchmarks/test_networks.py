@@ -91,10 +91,9 @@ def test_it_is_valid_and_computes_the_same_in_every_opset(known, opset):
 
 
 def test_values_stay_in_range_through_depth(known):
-    softmaxes = {node.output[0] for node in known.graph.node if node.op_type == "Softmax"}
     for name, tensor in known.tensors.items():
         assert np.isfinite(tensor).all(), name
-        assert name in softmaxes or 0.01 < np.sqrt(np.mean(np.square(tensor))) < 10, name
+        assert 0.01 < np.sqrt(np.mean(np.square(tensor))) < 10, name
 
 
 def test_answers_differ_between_classes_and_between_images(known):
