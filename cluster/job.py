@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cluster.errors import ClusterError
 from cluster.planning import ClassPlan, plan_class
 from cluster.settings import DeviceSettings, RunFile
 from network.approximations import Catalogue, catalogue
@@ -67,10 +68,21 @@ def load_material(run: RunFile, inputs: Inputs) -> Material:
 
 
 def target_of(settings: DeviceSettings, description: Description) -> Target:
-    """What to compile for: as the run file says, else the best that the device can run."""
+    """What to compile for: as the run file says, else the best that the device can run.
+
+    Raises ClusterError where the device has too few cores, NetworkError where we have no kernels for it.
+    """
+    if settings.threads > len(description.timing_cores):
+        cores = ", ".join(map(str, description.timing_cores))
+        raise ClusterError(
+            f"{settings.threads} threads are asked for on a device ({description.cpu}) that times on "
+            f"cores {cores}; ask for fewer threads, or give it more with `blinknet device --cores`"
+        )
     if settings.target is None:
-        return Target.for_features(description.architecture, description.features)
-    return Target(triple(description.architecture), settings.target.mcpu, settings.target.mattr)
+        target = Target.for_features(description.architecture, description.features)
+    else:
+        target = Target(triple(description.architecture), settings.target.mcpu, settings.target.mattr)
+    return replace(target, threads=settings.threads)
 
 
 def plan(material: Material, targets: Mapping[str, Target]) -> dict[str, ClassPlan]:

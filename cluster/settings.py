@@ -61,6 +61,8 @@ class DeviceSettings(Settings):
 
     bounds: StatedBounds
     target: TargetSettings | None = None
+    threads: int = Field(default=1, ge=1)
+    """That kernels may use, at most as many as the device has timing cores."""
 
 
 class MeasureSettings(Settings):

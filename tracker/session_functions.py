@@ -26,7 +26,7 @@ def import_tvm() -> None:
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")
     # Otherwise TVM pins each process with one thread to core 0, and two devices on one host halve each other.
     os.environ.setdefault("TVM_BIND_THREADS", "0")
-    os.environ.setdefault("TVM_NUM_THREADS", "1")
+    os.environ.setdefault("TVM_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import tvm.rpc.server  # noqa: F401 (what a session needs is then in memory)
     from tvm.libinfo import package_lib_paths
