@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { DEVICE_CPU = 1, TYPE_DLTENSOR = 7, MOST_TENSORS = 16, MOST_DIMENSIONS = 8, ALIGNMENT = 64 };
+enum { DEVICE_CPU = 1, TYPE_DLTENSOR = 7, MOST_TENSORS = 64, MOST_DIMENSIONS = 8, ALIGNMENT = 64 };
 
 typedef struct {
   void *data;
