@@ -57,8 +57,14 @@ def _misfit(architecture: str, features: frozenset[str]) -> str:
 def dot(isa: Isa, accumulator: Any, activations: Any, weights: Any) -> Any:
     """The TIR expression of ``accumulator + activations . weights``, exact in int32.
 
-    ``accumulator`` is int32 x ``lanes``; ``activations`` is one int32 scalar that holds ``group`` elements of
-    the type ``isa.activation`` (for all lanes the same), or is the element where a group is one; ``weights``
-    is int8 x ``lanes * group``, ordered ``[group / adjacent][lanes][adjacent]``.
+    ``accumulator`` is int32 x ``lanes``, to be read through ``sums``; ``activations`` is one int32 that
+    holds ``group`` elements of the type ``isa.activation`` (for all lanes the same), or is the element where
+    a group is one; ``weights`` is int8 x ``lanes * group``, ordered ``[group / adjacent][lanes][adjacent]``.
     """
     return _modules()[isa.name].dot(accumulator, activations, weights)
+
+
+def sums(isa: Isa, accumulator: Any) -> Any:
+    """The sums, int32 x ``lanes``, of what ``dot`` accumulated: the same, unless a module has a ``sums``."""
+    module = _modules()[isa.name]
+    return module.sums(accumulator) if hasattr(module, "sums") else accumulator

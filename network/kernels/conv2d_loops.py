@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from math import prod
 from typing import Any
 
 from network.isa import Isa
-from network.isas import dot
+from network.isas import dot, sums
 from network.kernels import emit
 from network.kernels.conv2d import Conv2d
 from network.kernels.emit import Buffer, Expr, serial
@@ -83,12 +84,14 @@ def convolve(
         serial(*strips) as i,
         serial(0, -(-width // columns)) as j,
     ):
-        sums = emit.registers(rows * columns * blocks * isa.lanes, "int32" if kernel.integer else "float32")
+        held = emit.registers(rows * columns * blocks * isa.lanes, "int32" if kernel.integer else "float32")
         top, left = _start(i, rows, height), _start(j, columns, width)
         first = (group, outer * blocks, top, left)
-        nest = _Tile(kernel, isa, (rows, columns, blocks), place, *first, sums, y, bias, scale, offset, floor)
+        nest = _Tile(kernel, isa, (rows, columns, blocks), place, *first, held, y, bias, scale, offset, floor)
         nest.clear()
         nest.accumulate(source, weight)
+        if kernel.integer:
+            nest.settle()
         nest.finish()
 
 
@@ -179,6 +182,12 @@ class _Tile:
         else:
             total = held + emit.splat(activation, lanes) * weights
         emit.store(self.sums, total, slot, lanes=lanes)
+
+    def settle(self) -> None:
+        """Bring integer accumulators into the form of plain sums."""
+        lanes = self.isa.lanes
+        for slot in range(0, prod(self.size) * lanes, lanes):
+            emit.store(self.sums, sums(self.isa, emit.load(self.sums, slot, lanes=lanes)), slot, lanes=lanes)
 
     def finish(self) -> None:
         """Store every pixel's channels; the last block may be partial."""
