@@ -33,11 +33,20 @@ def apply(function: Unary, value: Expr, lanes: int) -> Expr:
 def exp(value: Expr, lanes: int) -> Expr:
     """``e ** value``; it saturates at ``e ** -87`` and ``e ** 88``, where float32 ends."""
     bounded = emit.maximum(emit.minimum(value, _float(88.0, lanes)), _float(-87.0, lanes))
-    power = emit.bind(tirx.nearbyint(bounded * _float(1.44269504088896341, lanes)))
+    power = emit.bind(_rounded(bounded * _float(1.44269504088896341, lanes), lanes))
     rest = emit.bind(bounded - power * _float(_LN2_HIGH, lanes) - power * _float(_LN2_LOW, lanes))
     fraction = _polynomial(_EXP, rest, lanes) * rest * rest + rest + _float(1.0, lanes)
     exponent = emit.cast(power, "int32", lanes) + emit.constant(127, "int32", lanes)
     return fraction * _bits_as_float(exponent * emit.constant(1 << _MANTISSA_BITS, "int32", lanes), lanes)
+
+
+def _rounded(value: Expr, lanes: int) -> Expr:
+    """To whole numbers, of values far below 2**22: beyond it, where the sum is, floats have no fractions.
+
+    Without an instruction for it LLVM would call libm for every element.
+    """
+    shift = _float(1.5 * (1 << 23), lanes)
+    return emit.bind(value + shift) - shift
 
 
 def log(value: Expr, lanes: int) -> Expr:
