@@ -21,6 +21,8 @@ _LOG = (
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 """Their sum is ln 2; the first has so few digits that its product with an exponent is exact."""
 _MANTISSA_BITS = 23
+_SHIFTED_ZERO_BITS = 0x4B400000
+"""Of 1.5 * 2**23 in float32."""
 _SQRT_HALF_BITS = 0x3F3504F3
 
 
@@ -33,25 +35,27 @@ def apply(function: Unary, value: Expr, lanes: int) -> Expr:
 def exp(value: Expr, lanes: int) -> Expr:
     """``e ** value``; it saturates at ``e ** -87`` and ``e ** 88``, where float32 ends."""
     bounded = emit.maximum(emit.minimum(value, _float(88.0, lanes)), _float(-87.0, lanes))
-    power = emit.bind(_rounded(bounded * _float(1.44269504088896341, lanes), lanes))
+    whole = emit.bind(_rounded(bounded * _float(1.44269504088896341, lanes), lanes))
+    power = emit.bind(emit.cast(whole, "float32", lanes))
     rest = emit.bind(bounded - power * _float(_LN2_HIGH, lanes) - power * _float(_LN2_LOW, lanes))
     fraction = _polynomial(_EXP, rest, lanes) * rest * rest + rest + _float(1.0, lanes)
-    exponent = emit.cast(power, "int32", lanes) + emit.constant(127, "int32", lanes)
+    exponent = whole + emit.constant(127, "int32", lanes)
     return fraction * _bits_as_float(exponent * emit.constant(1 << _MANTISSA_BITS, "int32", lanes), lanes)
 
 
 def _rounded(value: Expr, lanes: int) -> Expr:
-    """To whole numbers, of values far below 2**22: beyond it, where the sum is, floats have no fractions.
+    """To the nearest integers, of values below 2**22 either way.
 
-    Without an instruction for it LLVM would call libm for every element.
+    Where the sum lies floats have no fractions, and their lowest bits count. Without an instruction for
+    rounding LLVM would call libm for every element.
     """
-    shift = _float(1.5 * (1 << 23), lanes)
-    return emit.bind(value + shift) - shift
+    bits = emit.reinterpret(value + _float(1.5 * (1 << 23), lanes), _vector("int32", lanes))
+    return bits - emit.constant(_SHIFTED_ZERO_BITS, "int32", lanes)
 
 
 def log(value: Expr, lanes: int) -> Expr:
     """The natural logarithm of a positive normal number."""
-    bits = emit.bind(emit.reinterpret(value, "int32" if lanes == 1 else f"int32x{lanes}"))
+    bits = emit.bind(emit.reinterpret(value, _vector("int32", lanes)))
     above = bits - emit.constant(_SQRT_HALF_BITS, "int32", lanes)
     power = emit.bind(tirx.shift_right(above, emit.constant(_MANTISSA_BITS, "int32", lanes)))
     scale = power * emit.constant(1 << _MANTISSA_BITS, "int32", lanes)
@@ -70,7 +74,11 @@ def _polynomial(coefficients: Sequence[float], value: Expr, lanes: int) -> Expr:
 
 
 def _bits_as_float(bits: Expr, lanes: int) -> Expr:
-    return emit.reinterpret(bits, "float32" if lanes == 1 else f"float32x{lanes}")
+    return emit.reinterpret(bits, _vector("float32", lanes))
+
+
+def _vector(dtype: str, lanes: int) -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
 def _float(value: float, lanes: int) -> Expr:
