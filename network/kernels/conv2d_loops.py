@@ -95,6 +95,12 @@ def convolve(
         nest.finish()
 
 
+CACHED_BYTES = 128 << 10
+"""Weights that are no more than this stay near enough by themselves."""
+AHEAD = 16
+"""Steps: how far the processor's own prefetching may be behind, mostly where a page ends."""
+
+
 def _start(index: Expr, size: int, extent: int) -> Expr:
     return index * size if extent % size == 0 else emit.minimum(index * size, extent - size)
 
@@ -158,6 +164,8 @@ class _Tile:
     def _weights(self, weight: Buffer, block: int, line: Expr, step: Expr) -> Expr:
         lanes = self.isa.lanes * self.kernel.group(self.isa)
         index = self.group * self.kernel.blocks(self.isa) + (self.block + block)
+        if self.kernel.packed(self.isa)["weight"].nbytes > CACHED_BYTES:
+            emit.prefetch(weight, index, line, step + AHEAD, 0)
         return emit.load(weight, index, line, step, 0, lanes=lanes)
 
     def _activation(

@@ -88,6 +88,13 @@ def load(buffer: Buffer, *index: Expr, lanes: int = 1) -> Expr:
     return tirx.BufferLoad(buffer, [*index[:-1], ramp(index[-1], lanes)])
 
 
+def prefetch(buffer: Buffer, *index: Expr) -> None:
+    """Ask for the cache line of an element; beyond the buffer's end nothing happens."""
+    address = tirx.address_of(tirx.BufferLoad(buffer, list(index)))
+    reading, nearest, data = (tirx.const(each, "int32") for each in (0, 3, 1))
+    T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", address, reading, nearest, data))
+
+
 def store(buffer: Buffer, value: Expr, *index: Expr, lanes: int = 1, stride: int = 1) -> None:
     """Write ``lanes`` values along the last axis, ``stride`` apart."""
     T.buffer_store(buffer, value, [*index[:-1], ramp(index[-1], lanes, stride)])

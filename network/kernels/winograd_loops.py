@@ -14,6 +14,7 @@ from typing import Any
 
 from network.isa import Isa
 from network.kernels import emit
+from network.kernels.conv2d_loops import AHEAD
 from network.kernels.emit import Buffer, Expr, serial
 from network.kernels.epilogue import finished
 from network.kernels.padded_copy import padded_copy
@@ -105,6 +106,8 @@ class _Portion:
             for slot in range(tiles * blocks):
                 emit.store(sums, emit.constant(0, "float32", lanes), slot * lanes, lanes=lanes)
             with serial(0, self.kernel.channels) as channel:
+                for each in range(blocks):
+                    emit.prefetch(weight, block + each, point, channel + AHEAD, 0)
                 vectors = [
                     emit.bind(emit.load(weight, block + each, point, channel, 0, lanes=lanes))
                     for each in range(blocks)
