@@ -36,6 +36,7 @@ from cluster.tables import console, plain_table
 from cluster.texts import costs_cells
 from cluster.verify import run_bundle
 from cost_model.store import Store
+from network.answers import count_right
 from network.samples import Samples
 from runtime.bounds import Bounds
 from tracker.device import DeviceKey
@@ -191,8 +192,8 @@ def _run_afresh(
     if isinstance(outcome, Failure) or result.certificate is None:
         return Verdict(pair, result, str(outcome))
     if answers:
-        accuracy = float((outcome.logits.argmax(axis=1) == samples.y).mean())
-        certificate = renewed(result, outcome, accuracy, len(samples))
+        right, count = count_right(outcome.answers, samples.right)
+        certificate = renewed(result, outcome, right / count, count)
     else:
         certificate = renewed(result, outcome, result.certificate.accuracy, result.certificate.samples)
     return Verdict(pair, replace(result, certificate=certificate))

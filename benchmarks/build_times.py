@@ -115,8 +115,11 @@ def network_times(name: str, rounds: int) -> NetworkTimes:
 
 def _known(network: Network, named: Sequence[str] | None) -> Catalogue:
     random = np.random.default_rng(0)
-    x = random.standard_normal((CALIBRATION, *network.input_shape), dtype=np.float32)
-    return catalogue(network, Samples(x, np.zeros(CALIBRATION, np.int64)), named)
+    x, *others = (
+        random.standard_normal((CALIBRATION, *shape), dtype=np.float32)
+        for shape in network.input_shapes.values()
+    )
+    return catalogue(network, Samples(x, np.zeros(CALIBRATION, np.int64), tuple(others)), named)
 
 
 def _library_s(batch: Sequence[KernelRequest], target: Target) -> float:

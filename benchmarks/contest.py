@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,10 @@ from benchmarks.engine_report import FP32, INT8, ORT_FP32, ORT_INT8, NetworkResu
 from benchmarks.interleave import Block, block, fitting_runs, interleave
 from benchmarks.machine import kept_to
 from benchmarks.networks import model_path
-from benchmarks.onnxruntime_rival import Rival, classes, quantized
+from benchmarks.onnxruntime_rival import Rival, quantized
 from benchmarks.our_engine import Engine, Workshop
 from benchmarks.peak import peak_block
 from network.onnx_import import load
-from network.samples import Samples
 
 TOLERATED_LOSS = 0.01
 """Of accuracy: a quantized model that answers worse than float32 by more is broken, not fast."""
@@ -66,11 +65,11 @@ def compete(name: str, effort: Effort, cores: tuple[int, ...]) -> Iterator[Netwo
         network = load(model)
         data = data_of(name, network, model, effort.calibration, effort.evaluation)
         workshop = Workshop.of(network, data.calibration)
-        forms = quantized(model, data.calibration.x, folder)
+        forms = quantized(model, data.calibration.inputs, folder)
         for used in (cores[-1:], cores)[: len(cores)]:
             with kept_to(used):
                 ours = workshop.engines(len(used), folder / str(len(used)))
-                rivals = _rivals(model, forms, data.evaluation, len(used))
+                rivals = _rivals(model, forms, data, len(used))
                 yield _contest(name, ours, rivals, data, effort, folder, len(used))
 
 
@@ -83,13 +82,16 @@ def _contest(
     folder: Path,
     threads: int,
 ) -> NetworkResult:
-    x, y = data.evaluation.x, data.evaluation.y
-    outputs = {FP32: ours["exact"].session.run(x), INT8: ours["int8"].session.run(x)}
-    outputs |= {ORT_FP32: rivals.exact.outputs(x), ORT_INT8: rivals.integer.outputs(x)}
-    accuracy = {name: float((classes(each) == y).mean()) for name, each in outputs.items()}
+    first = [each[:1] for each in data.inputs]
+    outputs = {
+        FP32: _answers(ours["exact"], data.inputs),
+        INT8: _answers(ours["int8"], data.inputs),
+        ORT_FP32: rivals.exact.outputs(data.inputs),
+        ORT_INT8: rivals.integer.outputs(data.inputs),
+    }
     contenders = {
-        FP32: block(partial(ours["exact"].session.run, x[:1])),
-        INT8: block(partial(ours["int8"].session.run, x[:1])),
+        FP32: block(partial(ours["exact"].session.run, *first)),
+        INT8: block(partial(ours["int8"].session.run, *first)),
         ORT_FP32: block(rivals.exact.run),
         ORT_INT8: block(rivals.integer.run),
     }
@@ -105,18 +107,23 @@ def _contest(
         threads,
         times,
         {name: each.median_s for name, each in sums.items()},
-        accuracy,
-        _difference(outputs[FP32], outputs[ORT_FP32]),
-        len(x),
+        {name: data.accuracy(each) for name, each in outputs.items()},
+        max(map(_difference, outputs[FP32], outputs[ORT_FP32])),
+        len(data.inputs[0]),
         rivals.form,
         rivals.refused,
         share,
     )
 
 
+def _answers(engine: Engine, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    answers = engine.session.run(*inputs)
+    return list(answers.values()) if isinstance(answers, dict) else [answers]
+
+
 def _difference(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
     """The largest, as a share of the largest value."""
-    return float(np.abs(ours.reshape(theirs.shape) - theirs).max() / np.abs(theirs).max())
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
 def _share_of_peak(engine: Engine, folder: Path) -> float:
@@ -128,12 +135,12 @@ def _share_of_peak(engine: Engine, folder: Path) -> float:
     return rate / (operations / times["peak"].lower_s)
 
 
-def _rivals(model: Path, forms: Mapping[str, Path], evaluation: Samples, threads: int) -> _Rivals:
+def _rivals(model: Path, forms: Mapping[str, Path], data: Data, threads: int) -> _Rivals:
     """The fastest quantized form that answers right, and the accuracy of those that do not."""
     exact = Rival(model, threads)
-    floor = _accuracy(exact, evaluation) - TOLERATED_LOSS
+    floor = data.accuracy(exact.outputs(data.inputs)) - TOLERATED_LOSS
     rivals = {name: Rival(path, threads) for name, path in forms.items()}
-    accuracy = {name: _accuracy(each, evaluation) for name, each in rivals.items()}
+    accuracy = {name: data.accuracy(each.outputs(data.inputs)) for name, each in rivals.items()}
     right = {name: each for name, each in rivals.items() if accuracy[name] >= floor}
     if not right:
         best = max(accuracy.values())
@@ -143,7 +150,3 @@ def _rivals(model: Path, forms: Mapping[str, Path], evaluation: Samples, threads
     fastest = min(times, key=lambda name: times[name].median_s)
     refused = {name: share for name, share in accuracy.items() if name not in right}
     return _Rivals(exact, rivals[fastest], fastest, refused)
-
-
-def _accuracy(rival: Rival, samples: Samples) -> float:
-    return float((classes(rival.outputs(samples.x)) == samples.y).mean())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.networks import SHIPPED
 from benchmarks.onnxruntime_rival import Rival, classes
@@ -21,25 +23,36 @@ RANDOM_SAMPLES = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    """Samples that int8 is fitted to, and samples that answers are counted on."""
+    """Samples that int8 is fitted to, and inputs with the classes that are right for them."""
 
     calibration: Samples
-    evaluation: Samples
+    inputs: tuple[NDArray[np.float32], ...]
+    """``(n, channels, height, width)`` for each."""
+    right: NDArray[np.int64]
+    """Of each output, at each position, in a row."""
+
+    def accuracy(self, outputs: Sequence[NDArray[np.float32]]) -> float:
+        """Share of the classes that these answers have right."""
+        return float((classes(outputs) == self.right).mean())
 
 
 def data_of(name: str, network: Network, model: Path, calibration: int, evaluation: int) -> Data:
     """Images for a shipped network, at most so many.
 
-    For one with random weights normal noise, and labels that ONNX Runtime's float32 gives: "accuracy" is
+    For one with random weights normal noise, and classes that ONNX Runtime's float32 gives: "accuracy" is
     then the share of answers that agree with it.
     """
     if name in SHIPPED:
-        return Data(
-            load_samples(DATA / "calibration.npz", network, PIXELS).take(calibration),
-            load_samples(DATA / "evaluation.npz", network, PIXELS).take(evaluation),
-        )
+        fitted = load_samples(DATA / "calibration.npz", network, PIXELS).take(calibration)
+        counted = load_samples(DATA / "evaluation.npz", network, PIXELS).take(evaluation)
+        return Data(fitted, (counted.x,), counted.y)
     random = np.random.default_rng(0)
-    shape = (RANDOM_SAMPLES, *network.input_shape)
-    x, unlabelled = (random.standard_normal(shape, dtype=np.float32) for _ in range(2))
-    labels = classes(Rival(model, threads=1).outputs(unlabelled))
-    return Data(Samples(x, np.zeros(len(x), np.int64)), Samples(unlabelled, labels))
+    (x, *others), inputs = (
+        tuple(
+            random.standard_normal((RANDOM_SAMPLES, *shape), dtype=np.float32)
+            for shape in network.input_shapes.values()
+        )
+        for _ in range(2)
+    )
+    fitted = Samples(x, np.zeros(len(x), np.int64), tuple(others))
+    return Data(fitted, inputs, classes(Rival(model, threads=1).outputs(inputs)))

@@ -7,7 +7,7 @@ activations, int8 weights with a scale a channel, min-max calibration.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 
 class Rival:
-    """A model with input and output bound to tensors of its own."""
+    """A model with inputs and outputs bound to tensors of its own."""
 
     def __init__(self, model: Path, threads: int) -> None:
         import onnxruntime
@@ -24,37 +24,45 @@ class Rival:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        source, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
-        self._x = onnxruntime.OrtValue.ortvalue_from_shape_and_type(source.shape, np.float32)
-        self._y = onnxruntime.OrtValue.ortvalue_from_shape_and_type(result.shape, np.float32)
         self._binding = self._session.io_binding()
-        self._binding.bind_ortvalue_input(source.name, self._x)
-        self._binding.bind_ortvalue_output(result.name, self._y)
+        self._inputs, self._outputs = (
+            {
+                each.name: onnxruntime.OrtValue.ortvalue_from_shape_and_type(each.shape, np.float32)
+                for each in several
+            }
+            for several in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        for name, value in self._inputs.items():
+            self._binding.bind_ortvalue_input(name, value)
+        for name, value in self._outputs.items():
+            self._binding.bind_ortvalue_output(name, value)
 
-    def load(self, sample: NDArray[np.float32]) -> None:
-        """Copy a sample ``(channels, height, width)`` into the bound input."""
-        self._x.update_inplace(sample.reshape(self._x.shape()))
+    def load(self, inputs: Sequence[NDArray[np.float32]]) -> None:
+        """Copy a sample of every input into its tensor."""
+        for value, sample in zip(self._inputs.values(), inputs, strict=True):
+            value.update_inplace(sample.reshape(value.shape()))
 
     def run(self) -> None:
-        """From the bound input to the bound output: nothing is copied."""
+        """From the bound inputs to the bound outputs: nothing is copied."""
         self._session.run_with_iobinding(self._binding)
 
-    def outputs(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(n, classes, ...)`` of samples ``(n, channels, height, width)``."""
-        return np.concatenate([self._output(sample) for sample in samples])
+    def outputs(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Each output ``(n, classes, ...)`` of samples ``(n, channels, ...)`` of each input."""
+        answers = [self._answers([each[index] for each in inputs]) for index in range(len(inputs[0]))]
+        return [np.concatenate(several) for several in zip(*answers, strict=True)]
 
-    def _output(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
-        self.load(sample)
+    def _answers(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        self.load(inputs)
         self.run()
-        return np.array(self._y.numpy())
+        return [np.array(each.numpy()) for each in self._outputs.values()]
 
 
-def classes(outputs: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The largest of the classes ``(n, classes, ...)``, at every position where there are several."""
-    return np.asarray(outputs.argmax(axis=1), np.int64)
+def classes(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.int64]:
+    """The largest of the classes ``(n, classes, ...)`` of each output, at every position, in a row."""
+    return np.concatenate([each.argmax(axis=1).reshape(-1) for each in outputs]).astype(np.int64)
 
 
-def quantized(model: Path, samples: NDArray[np.float32], folder: Path) -> dict[str, Path]:
+def quantized(model: Path, inputs: Sequence[NDArray[np.float32]], folder: Path) -> dict[str, Path]:
     """The model in every form that ONNX Runtime's tools offer for a CPU, by name; written to ``folder``.
 
     One form leaves average pools in float32: on some processors that is faster.
@@ -69,7 +77,7 @@ def quantized(model: Path, samples: NDArray[np.float32], folder: Path) -> dict[s
         forms["QDQ, average pools in float32"] = ("QDQ", pools)
     written = {name: folder / f"{name}.onnx" for name in forms}
     for name, (style, excluded) in forms.items():
-        _quantize(prepared, written[name], _Calibration(graph.input[0], samples), style, excluded)
+        _quantize(prepared, written[name], _Calibration(graph.input, inputs), style, excluded)
     return written
 
 
@@ -101,9 +109,12 @@ def _quantize(model: Path, path: Path, reader: _Calibration, style: str, exclude
 class _Calibration:
     """ONNX Runtime's ``CalibrationDataReader``: one sample at a time, ``None`` at the end."""
 
-    def __init__(self, source: Any, samples: NDArray[np.float32]) -> None:
-        shape = [each.dim_value for each in source.type.tensor_type.shape.dim]
-        self._feeds: Iterator[dict[str, Any]] = ({source.name: each.reshape(shape)} for each in samples)
+    def __init__(self, sources: Sequence[Any], inputs: Sequence[NDArray[np.float32]]) -> None:
+        shapes = {each.name: [size.dim_value for size in each.type.tensor_type.shape.dim] for each in sources}
+        self._feeds: Iterator[dict[str, Any]] = (
+            {name: each.reshape(shape) for (name, shape), each in zip(shapes.items(), sample, strict=True)}
+            for sample in zip(*inputs, strict=True)
+        )
 
     def get_next(self) -> dict[str, Any] | None:
         """The next feed."""

@@ -16,7 +16,7 @@ from network.assemble import Assembled, Choice, assemble
 from network.kernels.conv2d import Conv2d
 from network.kernels.depthwise import Depthwise
 from network.kernels.winograd import Winograd
-from network.layers import Network
+from network.layers import Network, with_batch
 from network.samples import Samples
 from network.target import Target
 from runtime.bundle import Bundle, write_bundle
@@ -122,8 +122,8 @@ class Workshop:
             assembled.parameters,
             Configuration(network.name, network.sha256, "host", "local", target.key, (), costs),
             None,
-            input_shape=(1, *network.input_shape),
-            output_shape=(1, network.output_size),
+            input_shape=with_batch(network.input_shapes),
+            output_shape=with_batch(network.output_shapes),
             requires=target.isa.requires,
         )
 

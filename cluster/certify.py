@@ -12,7 +12,7 @@ from cluster.model import Knowledge, predict
 from cluster.selection import Selection, candidate_latency_s, candidates_of
 from cluster.table import Table
 from cost_model.measurement import Evaluation, NetworkRun
-from network.layers import Network
+from network.layers import Network, operator_of
 from runtime.configuration import Certificate, Configuration, LayerChoice, Verdict, percentile_upper_bound
 from tracker.device import DeviceKey
 from workers.device import RunResult
@@ -54,6 +54,7 @@ def configuration_of(
                 measured=all(
                     request in knowledge.settled for step in candidate.steps for request in step.requests
                 ),
+                operator=operator_of(network[candidate.layer]),
             )
             for candidate, tiles in zip(candidates_of(table, selection), selection.tiles, strict=True)
         ),

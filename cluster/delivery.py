@@ -16,7 +16,7 @@ from cluster.ledger import Ledger, class_of
 from cluster.model import problem_of
 from cluster.selection import Selection
 from cost_model.measurement import Evaluation, NetworkRun
-from network.layers import Network
+from network.layers import Network, with_batch
 from network.target import Target
 from runtime.bounds import Bounds, ResolvedBounds
 from runtime.bundle import Bundle, write_bundle
@@ -112,8 +112,8 @@ class Delivery:
                 executable.parameters,
                 configuration,
                 certificate,
-                input_shape=(1, *self.network.input_shape),
-                output_shape=(1, self.network.output_size),
+                input_shape=with_batch(self.network.input_shapes),
+                output_shape=with_batch(self.network.output_shapes),
                 requires=self.targets[configuration.device_class].isa.requires,
             )
 

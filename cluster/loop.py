@@ -214,7 +214,7 @@ class Loop:
         if not isinstance(result, RunResult):
             return Ran(device, str(result))
         executable = self._work.deployed(class_of(device), selection)
-        run = self._recorder.run(device, selection, result, self._work.effect(result.logits), executable)
+        run = self._recorder.run(device, selection, result, self._work.effect(result.answers), executable)
         if run.disturbed(self._terms.bounds[class_of(device)].percentile):
             return Ran(device, "something else kept the device busy; leave it alone and run again")
         if not is_uniform(self._ledger.tables[class_of(device)], selection):

@@ -47,7 +47,7 @@ def plan_class(device_class: str, target: Target, known: Catalogue) -> ClassPlan
         layers=layers,
         edges=tuple((order[producer], order[consumer]) for producer, consumer in network.edges),
         samples={key: _sample(device_class, target.isa, *kernel) for key, kernel in kernels.items()},
-        input_bytes=4 * prod(network.input_shape),
+        input_bytes=4 * sum(prod(each) for each in network.input_shapes.values()),
         held=network.held,
     )
     return ClassPlan(table, target, kernels)

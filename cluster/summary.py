@@ -48,12 +48,12 @@ def certificate_table(results: Sequence[DeviceResult]) -> Table:
 
 
 def layer_table(results: Sequence[DeviceResult]) -> Table:
-    """A row a layer that has weights, a column a device: the chosen approximations."""
+    """A row a layer that has weights or is opaque, a column a device: the chosen approximations."""
     table = plain_table("layer", *(each.configuration.device for each in results))
     if results:
         for row in zip(*(each.configuration.layers for each in results), strict=True):
-            if any(each.parameter_bytes for each in row):
-                table.add_row(row[0].layer, *(each.approximation for each in row))
+            if any(each.parameter_bytes or each.operator for each in row):
+                table.add_row(row[0].layer, *(each.label for each in row))
     return table
 
 

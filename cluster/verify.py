@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from cluster.certify import renewed
@@ -17,6 +16,7 @@ from cluster.outputs import RunFolder, RunRecord, find, read_result, read_run, w
 from cluster.settings import RunFile, load_run_file
 from cluster.settings_fields import EMBEDDED
 from cluster.summary import certificate_table
+from network.answers import count_right
 from network.onnx_import import load
 from network.samples import Samples, load_samples
 from runtime.bundle import Bundle, write_bundle
@@ -62,8 +62,8 @@ def _verify_device(
     outcome = run_bundle(folder, driver, samples, job.verify.runs)
     if isinstance(outcome, Failure):
         return outcome
-    accuracy = float((outcome.logits.argmax(axis=1) == samples.y).mean())
-    certificate = renewed(before, outcome, accuracy, len(samples))
+    right, count = count_right(outcome.answers, samples.right)
+    certificate = renewed(before, outcome, right / count, count)
     after = replace(before, certificate=certificate, limits=before.bounds.resolve(certificate.exact))
     return _rewrite(folder, Bundle.open(folder.bundle(device)), after)
 
@@ -72,9 +72,8 @@ def run_bundle(folder: RunFolder, driver: DeviceDriver, samples: Samples, runs: 
     """A device's bundle beside its exact one, in a session of its own; the samples are answered once."""
     device = str(driver.key)
     bundle, exact = (Bundle.open(each) for each in (folder.bundle(device), folder.exact_bundle(device)))
-    inputs = np.ascontiguousarray(samples.x, np.float32)
-    classes = bundle.manifest.output_shape[-1]
-    return driver.run(_executable(bundle), _executable(exact), inputs, classes, runs)
+    outputs = [shape[1:] for shape in bundle.manifest.output_shapes.values()]
+    return driver.run(_executable(bundle), _executable(exact), samples.inputs, outputs, runs)
 
 
 def _executable(bundle: Bundle) -> Executable:

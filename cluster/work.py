@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from cluster.events import Batch
 from cluster.job import Material
 from cluster.planning import ClassPlan
 from cluster.selection import Selection
 from cluster.settings import RunFile
+from network.answers import Answers
 from network.target import Target
 from tracker.device import Description
 from tracker.timing import TimingPolicy
 from workers.accuracy import Bench, Effect, effect
 from workers.build import Executable
 from workers.tasks import (
+    answer_exactly,
     assemble_configuration,
     build_library,
     evaluate_jointly,
     evaluate_one_layer,
-    exact_answers,
     refit_jointly,
 )
 
@@ -39,16 +38,16 @@ class Work:
         self._run = run
         self._plans = plans
         self.approximations = material.approximations
-        self._labels = material.evaluation.y
+        self._labels = material.evaluation.right
         self._exact: dict[str, Any] = {}
         self._host_cores = tuple(host_cores)
         self._network = ray.put(material.network)
         self._bench = ray.put(Bench(material.known, material.calibration))
         self._inputs = {
-            "calibration": material.calibration.x,
-            "evaluation": ray.put(np.ascontiguousarray(material.evaluation.x, np.float32)),
+            "calibration": material.calibration.inputs,
+            "evaluation": ray.put(material.evaluation.inputs),
         }
-        self._classes = material.network.output_size
+        self._outputs = tuple(each.shape for each in material.network.outputs)
         self._refitted: dict[tuple[str, ...], Any] = {}
         self._executables: dict[tuple[str, str], Any] = {}
         self._libraries: dict[int, Any] = {}
@@ -92,7 +91,7 @@ class Work:
         """A ``RunResult`` of a selection beside the exact one."""
         candidate, reference = (self.executable(device_class, each) for each in (selection, exact))
         return actor.run.remote(
-            candidate, reference, self._inputs["evaluation"], self._classes, self._run.verify.runs
+            candidate, reference, self._inputs["evaluation"], self._outputs, self._run.verify.runs
         )
 
     def deployed(self, device_class: str, selection: Selection) -> Executable:
@@ -100,9 +99,9 @@ class Work:
         executable: Executable = ray.get(self.executable(device_class, selection))
         return executable
 
-    def effect(self, logits: NDArray[np.float32]) -> Effect:
+    def effect(self, answers: Answers) -> Effect:
         """Compare a device's answers to the evaluation samples with the exact network's on this host."""
-        return effect(logits, ray.get(self._exact_answers("evaluation")), self._labels)
+        return effect(answers, ray.get(self._exact_answers("evaluation")), self._labels)
 
     def missing_features(self, device_class: str, description: Description) -> tuple[str, ...]:
         """What the class is compiled for and the device does not have."""
@@ -110,9 +109,9 @@ class Work:
         return target.missing(description.architecture, description.features)
 
     def _exact_answers(self, samples: str) -> Any:
-        """The exact network's logits on calibration or evaluation samples, once."""
+        """The exact network's answers to calibration or evaluation samples, once."""
         if samples not in self._exact:
-            self._exact[samples] = exact_answers.remote(self._bench, self._inputs[samples], self._host_cores)
+            self._exact[samples] = answer_exactly.remote(self._bench, self._inputs[samples], self._host_cores)
         return self._exact[samples]
 
     def _fitted(self, variants: tuple[str, ...]) -> Any:

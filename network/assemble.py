@@ -31,9 +31,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembled:
-    """A library whose ``main(x, *parameters)`` runs the network; sizes in bytes.
+    """A library whose ``main(*inputs, *parameters)`` runs the network; sizes in bytes.
 
-    ``x`` is float32 (1, channels, height, width), the result float32 (1, classes).
+    Each input is float32 (1, channels, height, width). The result is float32 (1, *shape) in ONNX's order; of
+    a network with several outputs, a tuple of such.
     """
 
     path: Path
@@ -100,9 +101,11 @@ def check_choices(network: Network, choices: Mapping[str, Choice]) -> None:
                 f"layer {source} ({written.key}) writes {written.writes} and layer {layer_name} "
                 f"({read.key}) reads {read.reads}; choose variants that agree"
             )
-    last = network.layers[-1].name
-    if choices[last].fitted.variant.writes != Form("float32"):
-        raise NetworkError(f"layer {last} is the output; choose a variant that writes all of it in float32")
+    for output in network.outputs:
+        if choices[output.layer].fitted.variant.writes != Form("float32"):
+            raise NetworkError(
+                f"layer {output.layer} is an output; choose a variant that writes all of it in float32"
+            )
 
 
 def _check_tiles(layer: str, choice: Choice) -> None:
@@ -169,21 +172,26 @@ def _module(network: Network, calls: Mapping[str, tuple[_Call, ...]]) -> Any:
         call.symbol: builder.add_func(call.kernel.prim_func(call.isa, call.tile), call.symbol)
         for call in {call.symbol: call for call in every}.values()
     }
-    x = relax.Var("x", relax.TensorType((1, *network.input_shape), "float32"))
+    inputs = {
+        name: relax.Var(name, relax.TensorType((1, *shape), "float32"))
+        for name, shape in network.input_shapes.items()
+    }
     variables = {
         name: relax.Var(name, relax.TensorType(array.shape, str(array.dtype)))
         for call in every
         for name, array in call.parameters
     }
-    with builder.function("main", [x, *variables.values()]):
+    with builder.function("main", [*inputs.values(), *variables.values()]):
         values: dict[str, Any] = {}
         for layer in network.layers:
-            read = [values[name] for name in layer.inputs] or [x]
+            read = [values[name] for name in layer.inputs] or [inputs[layer.name]]
             for call in calls[layer.name]:
                 read = [_emitted(builder, call, functions[call.symbol], read, variables)]
             (values[layer.name],) = read
-        result = values[network.layers[-1].name]
-        builder.emit_func_output(_viewed(builder, result, (1, network.output_size), "float32"))
+        results = [
+            _viewed(builder, values[each.layer], (1, *each.shape), "float32") for each in network.outputs
+        ]
+        builder.emit_func_output(results[0] if len(results) == 1 else relax.Tuple(results))
     return builder.get()
 
 
@@ -215,7 +223,7 @@ def _viewed(builder: Any, value: Any, shape: tuple[int, ...], dtype: str) -> Any
 
 
 def _planned_bytes(module: Any) -> int:
-    """Every planned storage, and the result, which is the caller's and cannot share one."""
+    """Every planned storage, and the results, which are the caller's and cannot share one."""
     bindings = [binding for block in module["main"].body.blocks for binding in block.bindings]
     return sum(_allocated(binding.value) for binding in bindings)
 

@@ -91,8 +91,8 @@ def _transposed(at: Step) -> tuple[Array, ...]:
     return (np.einsum("nhwklo,okli->nhwi", view, at.layer.filters, optimize=True),)
 
 
-def _relu(at: Step) -> tuple[Array, ...]:
-    """Whoever calls has taken off what the activation holds back."""
+def _pass_on(at: Step) -> tuple[Array, ...]:
+    """Of a ReLU too: whoever calls has taken off what the activation holds back."""
     return (at.gradient,)
 
 
@@ -146,7 +146,8 @@ RULES: Mapping[str, Callable[[Step], tuple[Array, ...]]] = {
     "lrn": _local_response,
     "max_pool": _windowed,
     "mul": _mul,
-    "relu": _relu,
+    "output": _pass_on,
+    "relu": _pass_on,
     "resize": _resize,
     "softmax": _softmax,
     "unary": _unary,

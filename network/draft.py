@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
-from network.layers import Layer, Shape
+from network.layers import Layer, Output, Shape
 from network.onnx_graph import Node
-from network.onnx_names import unique_name
+from network.onnx_names import free_name, plain_name, unique_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,11 @@ class Tensor:
 class Draft:
     """Layers in topological order, which nodes add to and fuse into."""
 
-    def __init__(self, source: Layer, rank: int, tensor: str, readers: Mapping[str, int]) -> None:
+    def __init__(self, readers: Mapping[str, int]) -> None:
         """``readers`` tells for each ONNX tensor how many nodes read it."""
-        self._layers = {source.name: source}
+        self._layers: dict[str, Layer] = {}
         self._readers = readers
         self._tensors: dict[str, Tensor] = {}
-        self.bind(tensor, Tensor(source.name, rank))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -47,6 +48,12 @@ class Draft:
     def shape(self, tensor: Tensor) -> Shape:
         """``(height, width, channels)``."""
         return self[tensor].output_shape
+
+    def onnx_shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """As ONNX has it, batch included."""
+        height, width, channels = self.shape(tensor)
+        sizes = {2: (prod(self.shape(tensor)),), 3: (channels, width), 4: (channels, height, width)}
+        return (1, *sizes[tensor.rank])
 
     def read(self, name: str) -> Tensor:
         """The ONNX tensor of that name."""
@@ -75,6 +82,28 @@ class Draft:
         """What the layer reads, if nobody else does."""
         named = [each for each in self._tensors.values() if each.layer == layer.inputs[0]]
         return named[-1] if all(each.sole for each in named) else None
+
+    def outputs(self, tensors: Mapping[str, str]) -> tuple[Output, ...]:
+        """The answers, each by its name and ONNX tensor, in ONNX's order; that may take one more layer.
+
+        ONNX's order is another than ours where there are several positions and several channels. A tensor
+        that is read otherwise too may be stored in another form than an answer, which is float32.
+        """
+        answers = {name: self.read(tensor) for name, tensor in tensors.items()}
+        read = Counter(name for layer in self.layers for name in layer.inputs)
+        read += Counter(tensor.layer for tensor in answers.values())
+        layers = {name: f"output_{plain_name(name)}" if len(answers) > 1 else "output" for name in answers}
+        return tuple(
+            self._output(name, tensor, read[tensor.layer], layers[name]) for name, tensor in answers.items()
+        )
+
+    def _output(self, name: str, tensor: Tensor, readers: int, layer: str) -> Output:
+        height, width, channels = shape = self.shape(tensor)
+        source = tensor.layer
+        if readers > 1 or (height * width > 1 and channels > 1):
+            layer = free_name(layer, self._layers.keys())
+            source = self.add(Layer(layer, "output", (source,), shape, shape), tensor.rank).layer
+        return Output(name, source, self.onnx_shape(tensor)[1:])
 
     def name(self, node: Node, prefix: str) -> str:
         """A readable name for the layer that the node becomes."""

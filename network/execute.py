@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.answers import Answers
 from network.assemble import Choice, check_choices
 from network.build import Tile, build_library, request_key
 from network.errors import NetworkError
@@ -23,8 +24,8 @@ from network.target import Target
 from network.variants import Fitted, Kernel, Step, TensorSpec
 
 Request = tuple[Kernel, Tile]
-SAMPLES = "samples"
-"""What stands for the network's input beside the layers' outputs."""
+SAMPLES = "samples of "
+"""Ahead of an input layer's name: what stands for its samples beside the layers' outputs."""
 
 
 class Executor:
@@ -49,19 +50,18 @@ class Executor:
             library = load_module(str(built.path))
         self._functions |= {key: library[symbol] for key, symbol in built.symbols.items()}
 
-    def run(
-        self, network: Network, choices: Mapping[str, Choice], inputs: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Logits (n, classes) of samples (n, channels, height, width).
+    def run(self, network: Network, choices: Mapping[str, Choice], *inputs: NDArray[np.float32]) -> Answers:
+        """Answers (n, *shape), one array an output, to samples (n, channels, height, width) of each input.
 
         Raises NetworkError when the choices do not fit each other or the samples do not fit the network.
         """
         check_choices(network, choices)
-        _check_samples(f"network {network.name}", inputs, network.input_shape, "float32")
-        last = network.layers[-1].name
+        given = samples_of(network, inputs)
+        for x, shape in zip(inputs, network.input_shapes.values(), strict=True):
+            _check_samples(f"network {network.name}", x, shape, "float32")
         fitted = {name: choice.fitted for name, choice in choices.items()}
-        outputs = self.run_layers(network, fitted, {SAMPLES: inputs}, [last])[last]
-        return outputs.reshape(len(inputs), network.output_size)
+        wanted = list(dict.fromkeys(each.layer for each in network.outputs))
+        return answers_of(network, self.run_layers(network, fitted, given, wanted))
 
     def run_layers(
         self,
@@ -72,8 +72,8 @@ class Executor:
     ) -> dict[str, NDArray[Any]]:
         """Outputs (n, height, width * channels) of the wanted ones of some layers.
 
-        ``given`` are outputs of the layers ahead of them, as this gives them, and the SAMPLES where the first
-        layer is among them. Uses each kernel's first tile.
+        ``given`` are outputs of the layers ahead of them, as this gives them, and the samples of input layers
+        that are among them (``samples_of``). Uses each kernel's first tile.
         """
         isa = self.target.isa
         chosen = {name: _requests(first_tiles(each, isa)) for name, each in fitted.items()}
@@ -82,7 +82,7 @@ class Executor:
         values: dict[str, Any] = dict(zip(given, program.sources, strict=True))
         for layer in network.layers:
             if layer.name in fitted:
-                read = tuple(values[name] for name in layer.inputs or (SAMPLES,))
+                read = tuple(values[name] for name in layer.inputs or (SAMPLES + layer.name,))
                 steps = fitted[layer.name].steps
                 values[layer.name] = self._add(program, read, steps, chosen[layer.name])
         outputs = program.run(tuple(given.values()), [values[name] for name in wanted])
@@ -117,6 +117,23 @@ class Executor:
             values = (program.add(self._functions[request_key(*request)], step, values, self.target.isa),)
         (value,) = values
         return value
+
+
+def samples_of(network: Network, inputs: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What the input layers read, by SAMPLES and their names. Raises NetworkError unless each is there."""
+    names = [each.name for each in network.inputs]
+    if len(inputs) != len(names):
+        raise NetworkError(
+            f"network {network.name} reads {len(names)} inputs ({', '.join(names)}) and was given "
+            f"{len(inputs)}; pass each"
+        )
+    return {SAMPLES + name: x for name, x in zip(names, inputs, strict=True)}
+
+
+def answers_of(network: Network, outputs: Mapping[str, NDArray[Any]]) -> Answers:
+    """The answers (n, *shape) of a network out of what its layers wrote, by name."""
+    written = ((outputs[each.layer], each.shape) for each in network.outputs)
+    return tuple(x.reshape(len(x), *shape) for x, shape in written)
 
 
 def as_read(fitted: Fitted, isa: Isa, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -7,15 +7,18 @@ stays bounded whatever the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from network.layers import INPUT, Layer, Network
+from network.execute import Executor, as_read
+from network.layers import Layer, Network
 from network.reference import activate, pool
 from network.resampling import matrices
 from network.samples import Samples
 from network.unary import composed
+from network.variants import Fitted, Form, Step, Variant
 from network.windows import Window, convolution
 
 Array = NDArray[np.float32]
@@ -23,14 +26,21 @@ Array = NDArray[np.float32]
 
 def activations(network: Network, samples: Samples) -> dict[str, Array]:
     """Every layer's output ``(n, h, w, c)`` in float32, by layer name."""
-    outputs = {INPUT: np.ascontiguousarray(samples.x.transpose(0, 2, 3, 1))}
-    for layer in network.layers[1:]:
+    images = zip(network.inputs, samples.inputs, strict=True)
+    outputs = {layer.name: np.ascontiguousarray(x.transpose(0, 2, 3, 1)) for layer, x in images}
+    for layer in network.layers[len(outputs) :]:
         outputs[layer.name] = run_layer(layer, *(outputs[name] for name in layer.inputs))
     return outputs
 
 
+def answers(network: Network, outputs: Mapping[str, Array]) -> tuple[Array, ...]:
+    """What the network answers, out of its layers' outputs: ``(n, *shape)`` of each in ONNX's order."""
+    values = (outputs[each.layer].transpose(0, 3, 1, 2) for each in network.outputs)
+    return tuple(x.reshape(len(x), *each.shape) for x, each in zip(values, network.outputs, strict=True))
+
+
 def run_layer(layer: Layer, *inputs: Array) -> Array:
-    """One layer. ``input`` passes on what is already NHWC."""
+    """One layer. ``input`` and ``output`` pass on what is NHWC."""
     return activate(FORWARD[layer.op](layer, *inputs), layer.relu, layer.limit)
 
 
@@ -78,6 +88,21 @@ def _unary(layer: Layer, x: Array) -> Array:
     return composed(layer.settings["functions"], x)
 
 
+def _opaque(layer: Layer, *inputs: Array) -> Array:
+    """By the compiled kernel: there is no other that knows the operator."""
+    kernel = layer.settings["kernel"]
+    variant = Variant(layer.name, "exact", Form("float32"), Form("float32"), (kernel,))
+    fitted = Fitted(variant, (Step(kernel, kernel.lowered.constants),))
+    machine = _executor()
+    y = machine.run_variant(fitted, *as_read(fitted, machine.target.isa, inputs))
+    return np.asarray(y.reshape(len(y), *layer.output_shape))
+
+
+@cache
+def _executor() -> Executor:
+    return Executor()
+
+
 def _resize(layer: Layer, x: Array) -> Array:
     rows, columns = matrices(layer)
     return np.asarray(np.einsum("nrsc,hr,ws->nhwc", x, rows, columns, optimize=True))
@@ -109,6 +134,8 @@ FORWARD: Mapping[str, Callable[..., Array]] = {
     "lrn": _local_response,
     "max_pool": _pool,
     "mul": _mul,
+    "opaque": _opaque,
+    "output": _pass_on,
     "relu": _pass_on,
     "resize": _resize,
     "softmax": _softmax,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 Shape = tuple[int, int, int]
 Operator = Literal[
     "input",
+    "output",
     "conv2d",
     "conv_transpose",
     "dense",
@@ -29,16 +31,20 @@ Operator = Literal[
     "resize",
     "softmax",
     "unary",
+    "opaque",
 ]
 DType = Literal["float32", "uint8"]
 INPUT = "input"
+"""What the input layer is called where there is one; several are called as ONNX calls them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
     """One anchor operator with its bias, folded batch norm and activation.
 
-    ``input`` brings the user's NCHW sample into NHWC; it is the first layer of every network.
+    ``input`` brings a tensor of the user's from NCHW into NHWC; such layers are the first of every network.
+    ``output`` brings an answer back into ONNX's order, where that differs or others read the tensor too.
+    ``opaque`` is any ONNX operator that there is no kernel of ours for.
     ``dense`` reads its whole input: ``kernel`` is the input's height and width, so a flatten costs nothing.
     """
 
@@ -66,7 +72,8 @@ class Layer:
     count_include_pad: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What only some operators have: what the kernels of ``lrn``, ``resize`` and ``unary`` take by that name,
-    the ``channels`` of each input of a ``concat``, whether the factors of a ``mul`` are ``per_channel``."""
+    the ``channels`` of each input of a ``concat``, whether the factors of a ``mul`` are ``per_channel``, the
+    ``kernel`` of an ``opaque`` layer."""
 
     @property
     def has_weights(self) -> bool:
@@ -86,16 +93,52 @@ class Layer:
         return self.groups > 1 and self.groups == self.input_shape[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One of a network's answers, as the user gets it."""
+
+    name: str
+    """As ONNX has it."""
+    layer: str
+    """What computes it, in float32 and in ONNX's order."""
+    shape: tuple[int, ...]
+    """As ONNX has it, without the batch: ``(classes,)``, ``(channels, height, width)``."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """Layers in topological order; the last one is the output."""
+    """Layers in topological order, the inputs first."""
 
     name: str
     sha256: str
     """Of the ONNX file's bytes."""
-    input_shape: tuple[int, int, int]
-    """``(channels, height, width)`` as the user's samples have it."""
     layers: tuple[Layer, ...]
+    outputs: tuple[Output, ...] = ()
+    """In ONNX's order; left out, the last layer's values in a row."""
+
+    def __post_init__(self) -> None:
+        if not self.outputs:
+            last = self.layers[-1]
+            object.__setattr__(self, "outputs", (Output("output", last.name, (prod(last.output_shape),)),))
+
+    @property
+    def inputs(self) -> tuple[Layer, ...]:
+        """What the user gives, in ONNX's order."""
+        return tuple(each for each in self.layers if each.op == "input")
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int, int, int]]:
+        """``(channels, height, width)`` of each input by its layer's name, as the user's samples have it."""
+        return {each.name: sample_shape(each) for each in self.inputs}
+
+    @property
+    def output_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Those of the outputs by name, without the batch."""
+        return {each.name: each.shape for each in self.outputs}
+
+    def answers(self, layer: Layer) -> bool:
+        """Whether what the layer writes is one of the outputs."""
+        return any(each.layer == layer.name for each in self.outputs)
 
     def readers(self, name: str) -> tuple[Layer, ...]:
         """Layers that read the output of this one."""
@@ -113,10 +156,11 @@ class Network:
     def held(self) -> tuple[tuple[int, ...], ...]:
         """For each layer, by index, those ahead whose outputs it does not read but somebody behind it does.
 
-        Those lie in memory beside what the layer itself needs.
+        Those lie in memory beside what the layer itself needs. The network's answers wait until its end.
         """
         order = {layer.name: index for index, layer in enumerate(self.layers)}
         last = {order[source]: order[reader] for source, reader in self.edges}
+        last |= {order[each.layer]: len(self.layers) for each in self.outputs}
         return tuple(
             tuple(
                 each
@@ -127,11 +171,22 @@ class Network:
         )
 
     @property
-    def output_size(self) -> int:
-        """Number of logits."""
-        return int(np.prod(self.layers[-1].output_shape))
-
-    @property
     def edges(self) -> tuple[tuple[str, str], ...]:
         """``(producer, consumer)`` pairs: the two agree on the element type of the tensor between them."""
         return tuple((source, layer.name) for layer in self.layers for source in layer.inputs)
+
+
+def sample_shape(layer: Layer) -> tuple[int, int, int]:
+    """``(channels, height, width)`` of what an input layer is given."""
+    height, width, channels = layer.output_shape
+    return channels, height, width
+
+
+def with_batch(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The same with the batch, which is always 1."""
+    return {name: (1, *shape) for name, shape in shapes.items()}
+
+
+def operator_of(layer: Layer) -> str:
+    """ONNX's name of an opaque layer's operator; empty for any other."""
+    return str(layer.settings["kernel"].kind) if layer.op == "opaque" else ""

@@ -1,9 +1,10 @@
-"""An ONNX file as the nodes that lead from its one input to its one output."""
+"""An ONNX file as the nodes that lead from its inputs to its outputs."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import external_data_helper, helper, numpy_helper, shape_inference
+from onnx import external_data_helper, helper
 
 from network.errors import NetworkError
+from network.onnx_constants import constants, folded, inferred_shapes
 
 OPSETS = range(11, 23)
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +38,9 @@ class Node:
     """Tensors that it reads and that are computed, in their order."""
     output_shape: tuple[int, ...] | None
     """As ONNX's shape inference sees it; None where that fails."""
+    proto: onnx.NodeProto
+    position: int
+    """Of the output among those that the node writes."""
 
     def constant(self, position: int, what: str) -> NDArray[np.float32]:
         """The float constant at that position. Raises NetworkError where it is computed or left out."""
@@ -62,63 +68,65 @@ class Node:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """The nodes between input and output, each behind those that it reads."""
+    """The nodes between inputs and outputs, each behind those that it reads."""
 
     name: str
     sha256: str
-    input_name: str
-    input_shape: tuple[int, ...]
-    """``(channels, height, width)``, or ``(channels, length)``."""
-    output_name: str
+    inputs: Mapping[str, tuple[int, ...]]
+    """``(channels, height, width)``, or ``(channels, length)``, by name; only what is read."""
+    outputs: Mapping[str, str]
+    """The tensor that each output is, by the output's name."""
     nodes: tuple[Node, ...]
 
 
 def read_graph(path: Path) -> Graph:
-    """What computes the output. Raises NetworkError where that is not one tensor from one tensor."""
+    """What computes the outputs. Raises NetworkError where something else than inputs and constants does."""
     model, sha256 = _read(path)
     _check_opset(path, model)
-    source = _only(path, "input", _inputs(model.graph))
-    target = _only(path, "output", list(model.graph.output))
-    shape = _input_shape(path, source)
-    nodes = _Walk(path, model, source.name).nodes(target.name)
+    shapes = {each.name: _input_shape(path, each) for each in _inputs(model.graph)}
+    outputs = {each.name: each.name for each in model.graph.output}
+    nodes = _Walk(path, model, shapes).nodes(outputs)
+    read = {*outputs, *(name for node in nodes for name in node.sources)}
     name = path.resolve().parent.name if path.stem == "model" else path.stem
-    return Graph(name, sha256, source.name, shape, target.name, nodes)
+    inputs = {name: shape for name, shape in shapes.items() if name in read}
+    return Graph(name, sha256, inputs, outputs, nodes)
 
 
 class _Walk:
-    """From the output back to the input, over what is not constant."""
+    """From the outputs back to the inputs, over what is not constant."""
 
-    def __init__(self, path: Path, model: onnx.ModelProto, source: str) -> None:
+    def __init__(self, path: Path, model: onnx.ModelProto, inputs: Collection[str]) -> None:
         self.path = path
         self.graph = model.graph
-        self.source = source
+        self.inputs = inputs
         self.opset = _opset(model)
         self.producers = {output: node for node in self.graph.node for output in node.output}
-        self.constants = _constants(self.graph)
-        self.shapes = _inferred_shapes(model)
+        known = constants(self.graph, self.opset, inferred_shapes(model))
+        self.shapes = inferred_shapes(folded(model, known))
+        self.constants = constants(self.graph, self.opset, self.shapes)
 
-    def nodes(self, target: str) -> tuple[Node, ...]:
+    def nodes(self, outputs: Iterable[str]) -> tuple[Node, ...]:
         """In the order of the file, which ONNX wants to be topological."""
         needed: dict[str, Node] = {}
-        wanted = [target]
+        wanted = list(outputs)
         while wanted:
             tensor = wanted.pop()
-            if tensor == self.source or tensor in needed:
+            if tensor in self.inputs or tensor in needed:
                 continue
             if tensor not in self.producers:
+                names = ", ".join(self.inputs) or "none"
                 raise NetworkError(
-                    f"{self.path}: tensor {tensor} does not come from the input {self.source}; export again"
+                    f"{self.path}: tensor {tensor} does not come from the inputs ({names}); export again"
                 )
-            node = self._node(self.producers[tensor])
+            node = self._node(self.producers[tensor], tensor)
             needed[tensor] = node
             wanted += node.sources
         order = [output for each in self.graph.node for output in each.output]
         return tuple(needed[output] for output in order if output in needed)
 
-    def _node(self, proto: onnx.NodeProto) -> Node:
+    def _node(self, proto: onnx.NodeProto, output: str) -> Node:
         attributes = {each.name: helper.get_attribute_value(each) for each in proto.attribute}
         inputs = tuple(self.constants.get(name) for name in proto.input)
-        output = proto.output[0]
         sources = self._sources(proto)
         node = Node(
             proto.op_type,
@@ -129,6 +137,8 @@ class _Walk:
             inputs,
             sources,
             self.shapes.get(output),
+            proto,
+            list(proto.output).index(output),
         )
         if not sources:
             raise node.error("reads only constants", "export again with constants folded")
@@ -182,15 +192,8 @@ def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [each for each in graph.input if each.name not in initializers]
 
 
-def _only(path: Path, what: str, values: list[onnx.ValueInfoProto]) -> onnx.ValueInfoProto:
-    if len(values) != 1:
-        names = ", ".join(each.name for each in values) or "none"
-        raise NetworkError(f"{path} has {len(values)} {what}s ({names}); export it with one {what}")
-    return values[0]
-
-
 def _input_shape(path: Path, source: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Without the batch; an open batch dimension is set to 1, as shape inference needs it."""
+    """Without the batch; an open batch dimension is set to 1, which is said, as shape inference needs it."""
     tensor = source.type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
@@ -203,6 +206,8 @@ def _input_shape(path: Path, source: onnx.ValueInfoProto) -> tuple[int, ...]:
         )
     if dimensions[0].dim_value > 1:
         raise NetworkError(f"{path}: input {source.name} has batch {dimensions[0].dim_value}; export with 1")
+    if dimensions[0].dim_value == 0:
+        _LOGGER.warning("%s: the batch of input %s is open; it is taken to be 1", path, source.name)
     dimensions[0].dim_value = 1
     sizes = tuple(each.dim_value for each in dimensions[1:])
     if min(sizes) < 1:
@@ -210,33 +215,3 @@ def _input_shape(path: Path, source: onnx.ValueInfoProto) -> tuple[int, ...]:
             f"{path}: the shape of input {source.name} is not known; export it with fixed sizes"
         )
     return sizes
-
-
-def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
-    """Initializers and Constant nodes, also behind an Identity."""
-    found = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            found[node.output[0]] = _constant_value(node)
-        elif node.op_type == "Identity" and node.input[0] in found:
-            found[node.output[0]] = found[node.input[0]]
-    return found
-
-
-def _constant_value(node: onnx.NodeProto) -> NDArray[Any]:
-    value = helper.get_attribute_value(node.attribute[0])
-    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
-
-
-def _inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Shapes that are fully known; a flatten written as shape arithmetic needs data propagation."""
-    try:
-        graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    except shape_inference.InferenceError:
-        return {}
-    shapes = {}
-    for value in (*graph.value_info, *graph.output):
-        dimensions = [each.dim_value for each in value.type.tensor_type.shape.dim]
-        if all(dimensions):
-            shapes[value.name] = tuple(dimensions)
-    return shapes

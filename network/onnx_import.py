@@ -3,59 +3,77 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 
-from network.draft import Draft
+from network.draft import Draft, Tensor
 from network.errors import NetworkError
 from network.layers import INPUT, Layer, Network
 from network.onnx_graph import Graph, Node, read_graph
+from network.onnx_names import plain_name
+from network.onnx_opaque import opaque
 from network.onnx_operators import Operator, operators
 
 
 def load(path: str | Path) -> Network:
-    """Read a trained network with one input and one output.
+    """Read a trained network.
 
     Batch normalisation, constants and ReLU are folded exactly (network.fusion); dropout and identity vanish;
-    a softmax at the end is dropped, because it does not change which class is largest. A series
-    ``(batch, channels, length)`` is an image of height 1. Raises NetworkError for anything else: a missing or
-    broken file, an operator, attribute, rank or shape that is not supported, weights that are computed.
+    a softmax at the end of a classifier (one output, one row of classes) is dropped, because it does not
+    change which class is largest. Every other output is what ONNX has there, in ONNX's order. A series
+    ``(batch, channels, length)`` is an image of height 1. What there is no layer for is an opaque one, exact
+    but not tuned, if TVM's ONNX frontend knows it. Raises NetworkError for anything else: a missing or broken
+    file, a rank or shape that is not supported, an operator that TVM does not know, computed weights.
     """
     graph = _without_softmax(read_graph(Path(path)))
-    source = _input_layer(graph)
-    draft = Draft(source, len(graph.input_shape) + 1, graph.input_name, _readers(graph))
+    draft = Draft(_readers(graph))
+    for name, shape in graph.inputs.items():
+        draft.bind(name, draft.add(_input_layer(graph, name, shape), len(shape) + 1))
     for node in graph.nodes:
         inputs = tuple(draft.read(name) for name in node.sources)
-        draft.bind(node.output, _operator(node)(draft, node, inputs))
-    if len(draft.layers) == 1:
+        draft.bind(node.output, _imported(draft, node, inputs))
+    if not graph.nodes:
         raise NetworkError(f"{path} has no layers; export the trained network")
-    channels, *sizes = graph.input_shape
-    height, width = sizes if len(sizes) == 2 else (1, *sizes)
-    return Network(graph.name, graph.sha256, (channels, height, width), draft.layers)
+    outputs = draft.outputs(graph.outputs)
+    return Network(graph.name, graph.sha256, draft.layers, outputs)
 
 
-def _input_layer(graph: Graph) -> Layer:
-    channels, *sizes = graph.input_shape
+def _input_layer(graph: Graph, name: str, shape: tuple[int, ...]) -> Layer:
+    channels, *sizes = shape
     height, width = sizes if len(sizes) == 2 else (1, *sizes)
-    shape = (height, width, channels)
-    return Layer(INPUT, "input", (), shape, shape)
+    brought = (height, width, channels)
+    return Layer(INPUT if len(graph.inputs) == 1 else plain_name(name), "input", (), brought, brought)
 
 
 def _without_softmax(graph: Graph) -> Graph:
-    if graph.nodes and graph.nodes[-1].kind in {"Softmax", "LogSoftmax"}:
+    if len(graph.outputs) == 1 and graph.nodes and _classifies(graph.nodes[-1]):
         *others, last = graph.nodes
-        return Graph(
-            graph.name, graph.sha256, graph.input_name, graph.input_shape, last.sources[0], tuple(others)
-        )
+        return replace(graph, outputs=dict.fromkeys(graph.outputs, last.sources[0]), nodes=tuple(others))
     return graph
 
 
+def _classifies(node: Node) -> bool:
+    """Whether it is a softmax over one row of classes, as far as is known."""
+    return node.kind in {"Softmax", "LogSoftmax"} and prod((node.output_shape or ())[2:]) == 1
+
+
 def _readers(graph: Graph) -> Counter[str]:
-    """Of each tensor; whoever uses the network reads its output."""
-    return Counter([graph.output_name, *(name for node in graph.nodes for name in node.sources)])
+    """Of each tensor; whoever uses the network reads its outputs."""
+    return Counter([*graph.outputs.values(), *(name for node in graph.nodes for name in node.sources)])
+
+
+def _imported(draft: Draft, node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
+    """By a layer of ours, or by an opaque one where there is none."""
+    try:
+        return _operator(node)(draft, node, inputs)
+    except NetworkError as unsupported:
+        return opaque(draft, node, inputs, unsupported)
 
 
 def _operator(node: Node) -> Operator:
     known = operators()
-    if node.kind not in known:
-        raise node.error("is not supported", f"rewrite the network with: {', '.join(known)}")
+    if node.kind not in known or node.position > 0:
+        which = f"is not supported for output {node.output}" if node.position else "is not supported"
+        raise node.error(which, f"rewrite the network with: {', '.join(known)}")
     return known[node.kind]

@@ -15,10 +15,15 @@ def unique_name(node: Node, prefix: str, taken: Set[str]) -> str:
     ``/features/features.0/Conv`` becomes ``features.0``.
     """
     name = _shorten(node)
-    if name and name not in taken:
-        return name
-    base = name + "_" if name else prefix
-    return next(each for index in count(1) if (each := f"{base}{index}") not in taken)
+    if name:
+        return free_name(name, taken)
+    return next(each for index in count(1) if (each := f"{prefix}{index}") not in taken)
+
+
+def free_name(name: str, taken: Set[str]) -> str:
+    """The name, with a number where it is taken."""
+    further = (f"{name}_{index}" for index in count(1))
+    return name if name not in taken else next(each for each in further if each not in taken)
 
 
 def _shorten(node: Node) -> str:
@@ -28,4 +33,9 @@ def _shorten(node: Node) -> str:
     followers = (*parts[1:], "")
     pairs = zip(parts, followers, strict=False)
     kept = [part for part, next_part in pairs if not next_part.startswith(f"{part}.")]
-    return re.sub(r"[^\w.\-]", "_", ".".join(kept))
+    return plain_name(".".join(kept))
+
+
+def plain_name(name: str) -> str:
+    """Without what would have to be quoted in files and commands."""
+    return re.sub(r"[^\w.\-]", "_", name)

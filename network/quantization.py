@@ -22,7 +22,7 @@ CALIBRATION_VALUES = 1 << 20
 """More values than this change neither percentiles nor errors visibly; they cost time."""
 WEIGHT_RANGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 WEIGHT_LEVELS = 127
-PASS_ON = {"max_pool", "avg_pool", "relu", "resize", "concat"}
+PASS_ON = {"max_pool", "avg_pool", "relu", "resize", "concat", "output"}
 """Operators whose output lies within their inputs' range, and is written as it is read."""
 
 

@@ -24,6 +24,7 @@ from network.kernels.input import Input
 from network.kernels.lookup import Lookup
 from network.kernels.lrn import Lrn
 from network.kernels.mul import Mul
+from network.kernels.output import Output
 from network.kernels.pool import Pool
 from network.kernels.relu import Relu
 from network.kernels.resize import Resize
@@ -49,7 +50,7 @@ def run_steps(steps: Sequence[Step], *xs: Array) -> Array:
 def run_step(step: Step, *xs: Array) -> Array:
     """What the kernel computes of its inputs with its unpacked parameters, to one rounding step.
 
-    ``Input`` reads samples ``(n, c, h, w)``; every other kernel reads and writes ``(n, h, w, c)``.
+    ``Input`` reads samples ``(n, c, h, w)``; all read and write ``(n, h, w, c)`` else, ``Output`` too.
     """
     return KERNELS[type(step.kernel)](step.kernel, step.parameters, *xs)
 
@@ -107,6 +108,12 @@ def _input(kernel: Any, parameters: Parameters, x: Array) -> Array:
     if kernel.output_dtype == "float32":
         return image
     return _store(image * parameters["scale"] + parameters["zero_point"], "uint8")
+
+
+def _output(kernel: Any, parameters: Parameters, x: Array) -> Array:
+    if kernel.input_dtype == "float32":
+        return x
+    return np.asarray(x.astype(np.float32) * parameters["scale"] + parameters["bias"], np.float32)
 
 
 def _relu(kernel: Any, parameters: Parameters, x: Array) -> Array:
@@ -197,6 +204,7 @@ KERNELS: Mapping[type, Callable[..., Array]] = {
     Lookup: _lookup,
     Lrn: _lrn,
     Mul: _mul,
+    Output: _output,
     Pool: _pool,
     Relu: _relu,
     Resize: _resize,

@@ -45,10 +45,11 @@ def refit(known: Catalogue, chosen: Mapping[str, Variant], executor: Executor) -
     )
     found: dict[str, Fitted] = {}
     values: dict[str, NDArray[Any]] = {}
+    images = _images(known)
     changed: set[str] = set()
     for layer in known.network.layers:
         variant = chosen[layer.name]
-        given = [values[name] for name in layer.inputs] or [_images(known)]
+        given = [values[name] for name in layer.inputs] or [images[layer.name]]
         if changed & set(layer.inputs) and layer.has_weights:
             found[layer.name] = _in_place(known, variant, *given)
         else:
@@ -64,12 +65,12 @@ def _is_exact(variant: Variant) -> bool:
     return variant.approximation == "exact" and variant.writes.dtype == "float32"
 
 
-def _images(known: Catalogue) -> NDArray[np.float32]:
-    """Calibration samples ``(n, channels, height, width)``, as many as fit through the network at once."""
-    layers = known.network.layers
-    largest = max(4 * prod(layer.output_shape) for layer in layers)
-    images = known.contexts[layers[0].name].inputs[: max(1, PROPAGATED_BYTES // largest)]
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+def _images(known: Catalogue) -> dict[str, NDArray[np.float32]]:
+    """Calibration samples ``(n, channels, height, width)`` of each input, as many as fit through at once."""
+    largest = max(4 * prod(layer.output_shape) for layer in known.network.layers)
+    given = {layer.name: known.contexts[layer.name].inputs for layer in known.network.inputs}
+    count = min(max(1, PROPAGATED_BYTES // largest), *(len(each) for each in given.values()))
+    return {name: np.ascontiguousarray(x[:count].transpose(0, 3, 1, 2)) for name, x in given.items()}
 
 
 def _in_place(known: Catalogue, variant: Variant, given: NDArray[Any]) -> Fitted:

@@ -1,10 +1,15 @@
-"""Labelled samples, as calibration and evaluation read them from ``.npz`` files."""
+"""Labelled samples, as calibration and evaluation read them from ``.npz`` files.
+
+A network with one input finds its samples in the array ``x``, one with several in an array for each, which is
+called as the input. ``y`` are the labels of the first output; ``y_NAME`` are those of the output NAME, and
+where there are any, ``y`` is not read.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -12,8 +17,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from network.answers import Labels, class_shape
 from network.errors import NetworkError
-from network.layers import Network
+from network.layers import Network, Output
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,46 +27,76 @@ class Samples:
     """What a network is given, with the right answers."""
 
     x: NDArray[np.float32]
-    """``(n, channels, height, width)``."""
-    y: NDArray[np.int64]
-    """``(n,)``: the index of the right logit."""
+    """``(n, channels, height, width)``: what the first input is given."""
+    y: Labels
+    """``(n,)``: the index of the right class; ``(n, *positions)`` where there is one for each position."""
+    others: tuple[NDArray[np.float32], ...] = ()
+    """What the other inputs are given, in their order."""
+    labels: Mapping[int, Labels] = field(default_factory=dict)
+    """Of each output by its position among them; left out, ``y`` are those of the first one."""
 
     def __len__(self) -> int:
-        return len(self.y)
+        return len(self.x)
+
+    @property
+    def inputs(self) -> tuple[NDArray[np.float32], ...]:
+        """What every input is given."""
+        return self.x, *self.others
+
+    @property
+    def right(self) -> Mapping[int, Labels]:
+        """The labels of every output that has some, by its position among them."""
+        return self.labels or {0: self.y}
 
     @property
     def sha256(self) -> str:
         """Of shapes and values, so that equal samples from different files are one thing."""
         digest = hashlib.sha256(repr(self.x.shape).encode())
-        digest.update(np.ascontiguousarray(self.x).tobytes())
-        digest.update(np.ascontiguousarray(self.y).tobytes())
+        for each in (*self.inputs, *(self.right[index] for index in sorted(self.right))):
+            digest.update(np.ascontiguousarray(each).tobytes())
+        digest.update(repr(sorted(self.labels)).encode() if self.labels else b"")
         return digest.hexdigest()
+
+    def part(self, chosen: slice | NDArray[np.intp]) -> Samples:
+        """Only some of them."""
+        others = tuple(each[chosen] for each in self.others)
+        labels = {index: each[chosen] for index, each in self.labels.items()}
+        return Samples(self.x[chosen], self.y[chosen], others, labels)
 
     def take(self, count: int) -> Samples:
         """At most ``count`` samples, evenly spread: a file sorted by class still gives every class."""
         if count >= len(self):
             return self
-        chosen = np.arange(count) * len(self) // count
-        return Samples(self.x[chosen], self.y[chosen])
+        return self.part(np.arange(count) * len(self) // count)
 
 
 def load_samples(path: str | Path, network: Network, scale: float = 1.0, offset: float = 0.0) -> Samples:
-    """Read the arrays ``x`` (n, channels, height, width) and ``y`` (n,) that the network can be given.
+    """Read the arrays (n, channels, height, width) and labels (n,) that the network can be given.
 
     Series may leave out the height, which is 1.
-    ``x`` may have any numeric type; the network is given ``x * scale + offset`` in float32. Raises
-    NetworkError for a file that is missing or broken, and for arrays that are missing, empty or do not fit.
+    Inputs may have any numeric type; the network is given ``x * scale + offset`` in float32. Labels of an
+    output with positions are (n,), one for all of them, or (n, *positions). Raises NetworkError for a file
+    that is missing or broken, and for arrays that are missing, empty or do not fit.
     """
     arrays = _read(Path(path))
-    x, y = (_numeric(path, arrays, name) for name in ("x", "y"))
-    if x.ndim == 3 and network.input_shape[1] == 1:
-        x = x[:, :, np.newaxis]
-    _check_images(path, x, network)
-    _check_labels(path, x, y, network)
-    scaled = x.astype(np.float32) * np.float32(scale) + np.float32(offset)
-    if not np.isfinite(scaled).all():
-        raise NetworkError(f"{path}: array x holds values that are not finite; remove those samples")
-    return Samples(scaled, y.astype(np.int64))
+    shapes = network.input_shapes
+    names = {name: "x" if len(shapes) == 1 else name for name in shapes}
+    x, *others = (
+        _images(path, arrays, names[name], shape, network.name) * np.float32(scale) + np.float32(offset)
+        for name, shape in shapes.items()
+    )
+    for name, scaled in zip(names.values(), (x, *others), strict=True):
+        _check_values(path, name, scaled, len(x))
+    named = {
+        index: f"y_{output.name}"
+        for index, output in enumerate(network.outputs)
+        if f"y_{output.name}" in arrays
+    }
+    labels = {
+        index: _labels(path, arrays, name, len(x), network.outputs[index], network.name)
+        for index, name in (named or {0: "y"}).items()
+    }
+    return Samples(x, next(iter(labels.values())), tuple(others), labels if named else {})
 
 
 def _read(path: Path) -> Mapping[str, NDArray[Any]]:
@@ -89,24 +125,48 @@ def _numeric(path: str | Path, arrays: Mapping[str, NDArray[Any]], name: str) ->
     return array
 
 
-def _check_images(path: str | Path, x: NDArray[Any], network: Network) -> None:
-    if x.ndim != 4 or x.shape[1:] != network.input_shape:
-        wanted = ", ".join(map(str, network.input_shape))
+def _images(
+    path: str | Path, arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...], network: str
+) -> NDArray[np.float32]:
+    """The samples of one input, as they are stored, in float32."""
+    x = _numeric(path, arrays, name)
+    if x.ndim == 3 and shape[1] == 1:
+        x = x[:, :, np.newaxis]
+    if x.ndim != 4 or x.shape[1:] != shape:
+        wanted = ", ".join(map(str, shape))
         raise NetworkError(
-            f"{path}: array x has shape {x.shape}, network {network.name} reads (n, {wanted}); "
+            f"{path}: array {name} has shape {x.shape}, network {network} reads (n, {wanted}); "
             "reshape the samples (channels come before height and width)"
         )
+    return x.astype(np.float32)
+
+
+def _check_values(path: str | Path, name: str, x: NDArray[np.float32], count: int) -> None:
     if len(x) == 0:
         raise NetworkError(f"{path} holds no samples; write at least one")
-
-
-def _check_labels(path: str | Path, x: NDArray[Any], y: NDArray[Any], network: Network) -> None:
-    if y.shape != (len(x),):
-        raise NetworkError(f"{path}: array y has shape {y.shape}; {len(x)} samples need labels ({len(x)},)")
-    if not np.isfinite(y).all() or (y != np.floor(y)).any():
-        raise NetworkError(f"{path}: labels in array y must be whole numbers")
-    if y.min() < 0 or y.max() >= network.output_size:
+    if len(x) != count:
         raise NetworkError(
-            f"{path}: labels in array y go from {y.min()} to {y.max()}; "
-            f"network {network.name} has classes 0 to {network.output_size - 1}"
+            f"{path}: array {name} holds {len(x)} samples, the first input {count}; write as many of each"
         )
+    if not np.isfinite(x).all():
+        raise NetworkError(f"{path}: array {name} holds values that are not finite; remove those samples")
+
+
+def _labels(
+    path: str | Path, arrays: Mapping[str, NDArray[Any]], name: str, count: int, output: Output, network: str
+) -> Labels:
+    """Of one output."""
+    y = _numeric(path, arrays, name)
+    classes, positions = class_shape(output.shape)
+    shapes = [(count,), *([(count, *output.shape[1:])] if positions > 1 else [])]
+    if y.shape not in shapes:
+        wanted = " or ".join(map(str, shapes))
+        raise NetworkError(f"{path}: array {name} has shape {y.shape}; {count} samples need labels {wanted}")
+    if not np.isfinite(y).all() or (y != np.floor(y)).any():
+        raise NetworkError(f"{path}: labels in array {name} must be whole numbers")
+    if y.min() < 0 or y.max() >= classes:
+        raise NetworkError(
+            f"{path}: labels in array {name} go from {y.min()} to {y.max()}; "
+            f"network {network} has classes 0 to {classes - 1}"
+        )
+    return y.astype(np.int64)

@@ -70,7 +70,7 @@ class Kernel(ABC):
     @property
     @abstractmethod
     def output_shape(self) -> Shape:
-        """Height, width and channels of what it writes."""
+        """Height, width and channels of what it writes; ``Output`` alone has another order."""
 
     @property
     @abstractmethod

@@ -1,8 +1,9 @@
 """A bundle: what is deployed on a device. One folder that TVM's runtime and numpy are enough to use.
 
 ``network.so``
-    A relax VM library. ``main(x, *parameters)`` takes x float32 ``(1, channels, height, width)`` and the
-    parameters in the manifest's order, and gives logits, float32 ``(1, classes)``.
+    A relax VM library. ``main(*inputs, *parameters)`` takes every input, float32 ``(1, channels, height,
+    width)``, and the parameters in the manifest's order. It gives the output, float32 in ONNX's shape (logits
+    are ``(1, classes)``), or a tuple of several.
 ``parameters.bin``
     The parameters one after another: raw, little endian, C order, each at an offset that is a multiple of 64,
     so that they can be used where they are mapped.
@@ -20,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 
 from runtime.configuration import Certificate, Configuration
 from runtime.errors import BundleError
-from runtime.manifest import FORMAT, VERSION, File, Manifest, Parameter
+from runtime.manifest import FORMAT, VERSION, File, Manifest, Parameter, Shapes
 
 MANIFEST, LIBRARY, PARAMETERS = "manifest.json", "network.so", "parameters.bin"
 ALIGNMENT = 64
@@ -74,7 +75,7 @@ class Bundle:
         return self.manifest.storage_bytes
 
     def parameters(self) -> tuple[NDArray[Any], ...]:
-        """The arguments of ``main`` behind x, mapped from the file: read when touched."""
+        """The arguments of ``main`` behind the inputs, mapped from the file: read when touched."""
         if not self.manifest.parameters:
             return ()
         # Copy on write: DLPack refuses read-only arrays, and nothing must ever write through to the file.
@@ -92,11 +93,13 @@ def write_bundle(
     configuration: Configuration,
     certificate: Certificate | None,
     *,
-    input_shape: Sequence[int],
-    output_shape: Sequence[int],
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]],
+    output_shape: Sequence[int] | Mapping[str, Sequence[int]],
     requires: Iterable[str] = (),
 ) -> Bundle:
     """Write a bundle whole, in place of an older one; ``library`` is copied.
+
+    Shapes include the batch, which is 1; of several inputs or outputs there is one for each by name.
 
     The certificate's ``storage_bytes`` becomes what the bundle really takes. Raises ``BundleError`` if the
     folder holds something else, or cannot be written.
@@ -107,9 +110,9 @@ def write_bundle(
         manifest = Manifest(
             format=FORMAT,
             version=VERSION,
-            input_shape=tuple(input_shape),
+            input_shape=_shapes(input_shape),
             input_dtype="float32",
-            output_shape=tuple(output_shape),
+            output_shape=_shapes(output_shape),
             output_dtype="float32",
             requires=tuple(requires),
             configuration=configuration,
@@ -119,6 +122,14 @@ def write_bundle(
         ).with_true_storage()
         (new / MANIFEST).write_bytes(manifest.encode())
     return Bundle(folder, manifest)
+
+
+def _shapes(stated: Sequence[int] | Mapping[str, Sequence[int]]) -> Shapes:
+    """A single one loses its name."""
+    if not isinstance(stated, Mapping):
+        return tuple(stated)
+    shapes = {name: tuple(each) for name, each in stated.items()}
+    return shapes if len(shapes) > 1 else next(iter(shapes.values()))
 
 
 @contextmanager

@@ -7,11 +7,11 @@ Frozen facts, pure. ``to_dict`` gives plain data for JSON and YAML, ``from_dict`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runtime.percentiles import percentile_upper_bound
-from runtime.records import from_plain, to_plain
+from runtime.records import RARE, from_plain, to_plain
 
 __all__ = [
     "Certificate",
@@ -45,6 +45,15 @@ class LayerChoice:
     """What approximating this layer alone does to the output: mean Kullback-Leibler divergence in nats."""
     measured: bool
     """Whether the latency was measured on the device; predicted otherwise."""
+    operator: str = field(default="", metadata=RARE)
+    """ONNX's name of the operator of an opaque layer, which has no kernel of ours."""
+
+    @property
+    def label(self) -> str:
+        """The approximation as people read it; ``opaque (Einsum)`` where there is none to choose from."""
+        if not self.operator:
+            return self.approximation
+        return f"opaque ({self.operator})"
 
     @property
     def variant(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,10 @@ from runtime.records import from_plain, to_plain
 
 FORMAT = "blinknet-bundle"
 VERSION = 1
+
+Shape = tuple[int, ...]
+Shapes = Shape | Mapping[str, Shape]
+"""One shape, or where there are several, each by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,11 @@ class Manifest:
 
     format: str
     version: int
-    input_shape: tuple[int, ...]
-    """``(1, channels, height, width)``."""
+    input_shape: Shapes
+    """``(1, channels, height, width)``; in the order of ``main``'s arguments."""
     input_dtype: str
-    output_shape: tuple[int, ...]
-    """``(1, classes)``."""
+    output_shape: Shapes
+    """As ONNX has it, ``(1, classes)`` or ``(1, channels, height, width)``; in the order of the results."""
     output_dtype: str
     requires: tuple[str, ...]
     """CPU features that the library uses, as Linux names them in /proc/cpuinfo."""
@@ -55,6 +60,16 @@ class Manifest:
     parameters: tuple[Parameter, ...]
     """In the order of ``main``'s arguments."""
     files: tuple[File, ...]
+
+    @property
+    def input_shapes(self) -> Mapping[str, Shape]:
+        """Of every input by name; a single one is called ``x``."""
+        return self.input_shape if isinstance(self.input_shape, Mapping) else {"x": self.input_shape}
+
+    @property
+    def output_shapes(self) -> Mapping[str, Shape]:
+        """Of every output by name; a single one is called ``y``."""
+        return self.output_shape if isinstance(self.output_shape, Mapping) else {"y": self.output_shape}
 
     @property
     def storage_bytes(self) -> int:

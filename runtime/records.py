@@ -14,12 +14,21 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from runtime.errors import RecordError
 
 T = TypeVar("T")
+RARE: Mapping[str, bool] = {"rare": True}
 
 
 def to_plain(value: Any) -> Any:
-    """Dictionaries, lists, numbers, texts and ``None``, in the order of the fields."""
+    """Dictionaries, lists, numbers, texts and ``None``, in the order of the fields.
+
+    A field with the metadata ``RARE`` is left out where it has its default.
+    """
     if is_dataclass(value):
-        return {each.name: to_plain(getattr(value, each.name)) for each in fields(value)}
+        stated = ((each, getattr(value, each.name)) for each in fields(value))
+        return {
+            each.name: to_plain(found)
+            for each, found in stated
+            if not (each.metadata == RARE and found == each.default)
+        }
     if isinstance(value, Mapping):
         return {key: to_plain(each) for key, each in value.items()}
     if isinstance(value, tuple | list):
@@ -37,7 +46,7 @@ def _read(hint: Any, plain: Any, where: str) -> Any:
         return _record(hint, plain, where)
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        return _optional(hint, plain, where)
+        return _union(hint, plain, where)
     if origin is tuple:
         return _tuple(get_args(hint), plain, where)
     if origin is not None and origin is not Literal:
@@ -66,11 +75,14 @@ def _check_keys(known: Mapping[str, Field[Any]], plain: Mapping[str, Any], where
         )
 
 
-def _optional(hint: Any, plain: Any, where: str) -> Any:
-    if plain is None:
+def _union(hint: Any, plain: Any, where: str) -> Any:
+    """Something or nothing; or a tuple or a mapping, which plain data tells apart."""
+    kinds = [each for each in get_args(hint) if each is not NoneType]
+    if plain is None and NoneType in get_args(hint):
         return None
-    (kind,) = (each for each in get_args(hint) if each is not NoneType)
-    return _read(kind, plain, where)
+    mappings = [each for each in kinds if get_origin(each) not in (None, tuple, Literal)]
+    fitting = mappings if isinstance(plain, dict) and mappings else kinds
+    return _read(fitting[0], plain, where)
 
 
 def _tuple(kinds: tuple[Any, ...], plain: Any, where: str) -> tuple[Any, ...]:

@@ -1,9 +1,10 @@
-"""Running a bundle on the device: load once, then ask for logits."""
+"""Running a bundle on the device: load once, then ask for answers."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +27,66 @@ class Session:
         self.bundle = bundle
         tvm = _import_tvm()
         device = tvm.runtime.device("cpu", 0)
-        self._input = tvm.runtime.empty(bundle.manifest.input_shape, bundle.manifest.input_dtype, device)
+        shapes = bundle.manifest.input_shapes
+        inputs = [tvm.runtime.empty(each, bundle.manifest.input_dtype, device) for each in shapes.values()]
         # A view on the mapped file: nothing is copied. The arrays are kept alive by their tensors.
         parameters = (tvm.runtime.from_dlpack(each) for each in bundle.parameters())
-        self._main = _bound_main(tvm, bundle, device, (self._input, *parameters))
-        # numpy's own view of that tensor: copying through TVM costs 15 us a call, this less than one.
-        self._x = np.from_dlpack(self._input)
+        self._main = _bound_main(tvm, bundle, device, (*inputs, *parameters))
+        # numpy's own view of each tensor: copying through TVM costs 15 us a call, this less than one.
+        self._views = [np.from_dlpack(each) for each in inputs]
 
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits ``(n, classes)`` of samples ``(n, channels, height, width)``; one sample needs no ``n``.
+    def run(self, *x: NDArray[np.float32] | Mapping[str, NDArray[np.float32]]) -> Any:
+        """The answers ``(n, *shape)`` to samples ``(n, channels, height, width)``; one sample needs no ``n``.
 
-        Raises ``SampleError`` for another shape or element type than float32.
+        A network with several inputs is given an array for each, in their order or as a mapping by name. One
+        with several outputs answers with a dictionary, any other with an array. Raises ``SampleError`` for
+        inputs that are missing, and for another shape or element type than float32.
         """
-        samples = self._samples(np.asarray(x))
-        logits = np.empty((len(samples), *self.bundle.manifest.output_shape[1:]), np.float32)
+        samples = self._samples(x)
+        count = len(samples[0])
+        shapes = self.bundle.manifest.output_shapes
+        answers = {name: np.empty((count, *shape[1:]), np.float32) for name, shape in shapes.items()}
         # By index: iterating over arrays costs another microsecond.
-        for index in range(len(samples)):
-            self._x[0] = samples[index]
-            logits[index] = np.from_dlpack(self._main())[0]
-        return logits
+        for index in range(count):
+            for view, given in zip(self._views, samples, strict=True):
+                view[0] = given[index]
+            results = self._main()
+            for answer, result in zip(
+                answers.values(), results if len(shapes) > 1 else (results,), strict=True
+            ):
+                answer[index] = np.from_dlpack(result)[0]
+        return answers if len(answers) > 1 else next(iter(answers.values()))
 
-    def _samples(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        shape = self.bundle.manifest.input_shape[1:]
-        if x.dtype != np.float32:
-            raise SampleError(f"x has element type {x.dtype}; give float32, as x.astype('float32') makes it")
-        if x.shape[-3:] != shape or x.ndim not in (3, 4):
+    def _samples(
+        self, x: Sequence[NDArray[np.float32] | Mapping[str, NDArray[np.float32]]]
+    ) -> list[NDArray[np.float32]]:
+        """Of every input, in their order, as many of each."""
+        shapes = self.bundle.manifest.input_shapes
+        given = x[0] if len(x) == 1 and isinstance(x[0], Mapping) else dict(zip(shapes, x, strict=False))
+        if set(given) != set(shapes) or max(len(x), len(given)) > len(shapes):
             raise SampleError(
-                f"x has shape {x.shape}; give one sample as {shape} or several as {('n', *shape)}"
+                f"{len(x)} inputs were given ({', '.join(map(str, given))}); give {', '.join(shapes)}, "
+                "in this order or as a mapping"
             )
-        return x.reshape(-1, *shape)
+        samples = [_checked(name, np.asarray(given[name]), shape[1:]) for name, shape in shapes.items()]
+        if len({len(each) for each in samples}) > 1:
+            raise SampleError(
+                f"{', '.join(shapes)} hold {[len(each) for each in samples]} samples; give as many of each"
+            )
+        return samples
+
+
+def _checked(name: str, x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The samples of an input as ``(n, *shape)``."""
+    if x.dtype != np.float32:
+        raise SampleError(
+            f"{name} has element type {x.dtype}; give float32, as {name}.astype('float32') makes it"
+        )
+    if x.shape[-len(shape) :] != shape or x.ndim - len(shape) not in (0, 1):
+        raise SampleError(
+            f"{name} has shape {x.shape}; give one sample as {shape} or several as {('n', *shape)}"
+        )
+    return x.reshape(-1, *shape)
 
 
 def _check_cpu(bundle: Bundle) -> None:

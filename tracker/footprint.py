@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tracker.remote import RemoteDevice
 from tracker.remote_files import DeviceFiles, open_files
-from tracker.remote_network import RemoteNetwork
+from tracker.remote_network import RemoteNetwork, Shape
 
 _SMAPS: Final = "/proc/self/smaps"
 _MAPPING: Final = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+ *(.*)$")
@@ -29,15 +29,15 @@ def measure_peak(
     device: RemoteDevice,
     library: Path,
     parameters: Sequence[NDArray[Any]],
-    input_shape: tuple[int, ...],
-    output_shape: tuple[int, ...],
+    inputs: Sequence[Shape],
+    outputs: Sequence[Shape],
 ) -> int:
     """Bytes that loading and running the network adds to a session that has done nothing else."""
     files = open_files(device)
     largest = max([library.stat().st_size, *(each.nbytes for each in parameters)])
     _use_transport(device, files, largest)
     before = _owned(device, files)
-    network = RemoteNetwork(device, library, parameters, input_shape, output_shape)
+    network = RemoteNetwork(device, library, parameters, inputs, outputs)
     network.warm_up()
     return _owned(device, files) - before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from tvm.runtime.vm import VirtualMachine
 
 from tracker.remote import RemoteDevice
 
+Shape = tuple[int, ...]
 _WARM_UP_RUNS: Final = 3
 _BATCH_BYTES: Final = 4 << 20
 
@@ -29,58 +31,82 @@ class RemoteNetwork:
         device: RemoteDevice,
         library: Path,
         parameters: Sequence[NDArray[Any]],
-        input_shape: tuple[int, ...],
-        output_shape: tuple[int, ...],
+        inputs: Sequence[Shape],
+        outputs: Sequence[Shape],
     ) -> None:
+        """Shapes are those of one sample of each input and output."""
         self._device = device
         self._machine = VirtualMachine(device.load(library), device.cpu)
         self._main = self._machine.module["main"]
         self._parameters = [device.tensor(each) for each in parameters]
-        self._input_shape = input_shape
-        self._output_shape = output_shape
-        self._input = device.filled((1, *input_shape), "float32", "random")
+        self._outputs = tuple(outputs)
+        self._inputs = [device.filled((1, *each), "float32", "random") for each in inputs]
+        self._sample_bytes = 4 * sum(int(np.prod(each)) for each in inputs)
 
     def warm_up(self) -> None:
         """Runs until every buffer that it needs exists."""
         for _ in range(_WARM_UP_RUNS):
-            self._main(self._input, *self._parameters)
+            self._main(*self._inputs, *self._parameters)
 
     def times(self, repeats: int) -> tuple[float, ...]:
         """Seconds of ``repeats`` single inferences, one after the other."""
         evaluate = self._machine.module.time_evaluator("main", self._device.cpu, number=1, repeat=repeats)
-        return tuple(evaluate(self._input, *self._parameters).results)
+        return tuple(evaluate(*self._inputs, *self._parameters).results)
 
-    def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """``(n, *input_shape)`` to ``(n, *output_shape)``.
+    def predict(self, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], ...]:
+        """Samples ``(n, *shape)`` of every input to answers ``(n, *shape)`` of every output.
 
         Inputs and outputs cross in batches: a sample costs four short round trips and no transfer of its own.
         """
-        outputs = np.empty((len(inputs), *self._output_shape), np.float32)
-        sample_bytes = 4 * int(np.prod(self._input_shape))
-        batch = max(1, _BATCH_BYTES // sample_bytes)
-        for start in range(0, len(inputs), batch):
-            samples = np.ascontiguousarray(inputs[start : start + batch], np.float32)
-            outputs[start : start + batch] = self._predict_batch(samples)
-        return outputs
+        count = len(inputs[0])
+        answers = tuple(np.empty((count, *each), np.float32) for each in self._outputs)
+        batch = max(1, _BATCH_BYTES // self._sample_bytes)
+        for start in range(0, count, batch):
+            samples = [np.ascontiguousarray(x[start : start + batch], np.float32) for x in inputs]
+            for answer, part in zip(answers, self._predict_batch(samples), strict=True):
+                answer[start : start + batch] = part
+        return answers
 
-    def _predict_batch(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        given = self._device.tensor(samples)
-        results = tvm.runtime.empty((len(samples), *self._output_shape), "float32", self._device.cpu)
-        if predict := self._device.function("blinknet.predict"):
-            predict(self._machine.module, given, results, self._input, *self._parameters)
-            return np.asarray(results.numpy())
-        for sample, place in zip(_rows(given), _rows(results), strict=True):
-            sample.copyto(self._input)  # Compiled kernels refuse a view with an offset as their argument.
-            self._main(self._input, *self._parameters).copyto(place)
-        return np.asarray(results.numpy())
+    def _predict_batch(self, samples: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        count = len(samples[0])
+        given = [self._device.tensor(each) for each in samples]
+        empty = partial(tvm.runtime.empty, dtype="float32", device=self._device.cpu)
+        results = [empty((count, *each)) for each in self._outputs]
+        if len(given) == len(results) == 1 and (predict := self._device.function("blinknet.predict")):
+            predict(self._machine.module, *given, *results, *self._inputs, *self._parameters)
+        elif predict := self._device.function("blinknet.predict_several"):
+            tensors = (*given, *results, *self._inputs, *self._parameters)
+            predict(self._machine.module, len(given), len(results), *tensors)
+        else:
+            self._predict_rows(given, results)
+        return [np.asarray(each.numpy()) for each in results]
+
+    def _predict_rows(self, given: Sequence[Any], results: Sequence[Any]) -> None:
+        """On a server that has none of our functions: from here, sample by sample."""
+        for samples, places in zip(_rows(given), _rows(results), strict=True):
+            for sample, tensor in zip(samples, self._inputs, strict=True):
+                sample.copyto(tensor)  # Compiled kernels refuse a view with an offset as their argument.
+            for answer, place in zip(self._answers(), places, strict=True):
+                answer.copyto(place)
+
+    def _answers(self) -> Sequence[Any]:
+        """Of one inference. RPC hands no tuple over: the machine has to keep it."""
+        if len(self._outputs) == 1:
+            return (self._main(*self._inputs, *self._parameters),)
+        self._machine.set_input("main", *self._inputs, *self._parameters)
+        self._machine.invoke_stateful("main")
+        return list(self._machine.get_outputs("main"))
 
 
-def _rows(batch: Any) -> Iterator[Any]:
-    """Each sample of a remote float32 batch, as a view."""
+def _rows(batches: Sequence[Any]) -> Iterator[list[Any]]:
+    """Each sample of remote float32 batches of the same length, as views."""
+    for index in range(batches[0].shape[0]):
+        yield [_row(each, index) for each in batches]
+
+
+def _row(batch: Any, index: int) -> Any:
     shape = (1, *batch.shape[1:])
-    sample_bytes = 4 * int(np.prod(shape))
-    for index in range(batch.shape[0]):
-        yield batch._create_view(shape, "float32", index * sample_bytes)
+    return batch._create_view(shape, "float32", index * 4 * int(np.prod(shape)))
 
 
 def time_networks(

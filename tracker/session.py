@@ -24,6 +24,7 @@ from tracker.failure import Failure, SessionFailed
 from tracker.inventory import registered
 from tracker.timing import Argument, Timing, TimingPolicy, TimingRequest
 
+Shape = tuple[int, ...]
 _GRACE_S: Final = 3.0
 
 
@@ -94,17 +95,17 @@ class Session:
         name: str,
         library: Path,
         parameters: Sequence[NDArray[Any]],
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
+        inputs: Sequence[Shape],
+        outputs: Sequence[Shape],
         *,
         deadline_s: float = 60.0,
     ) -> None:
         """Loads a relax library under ``name`` and sends its parameters to the device.
 
-        Shapes are those of one sample: the library's ``main(x, *parameters)`` takes ``(1, *input_shape)`` and
-        returns ``(1, *output_shape)``, both float32.
+        Shapes are those of one sample of each input and output: the library's ``main(*inputs, *parameters)``
+        takes ``(1, *shape)`` of each, and returns such a tensor or a tuple of several, all float32.
         """
-        arguments = (name, _existing(library), list(parameters), tuple(input_shape), tuple(output_shape))
+        arguments = (name, _existing(library), list(parameters), list(inputs), list(outputs))
         self._ask("load_network", *arguments, deadline_s=deadline_s)
 
     def time_networks(
@@ -117,16 +118,18 @@ class Session:
         seconds = self._ask("time_networks", list(names), rounds, repeats, deadline_s=deadline_s)
         return dict(seconds)
 
-    def predict(self, name: str, inputs: NDArray[Any], *, deadline_s: float = 120.0) -> NDArray[np.float32]:
-        """Outputs ``(n, *output_shape)`` of a loaded network for ``inputs`` ``(n, *input_shape)``."""
-        return np.asarray(self._ask("predict", name, inputs, deadline_s=deadline_s))
+    def predict(
+        self, name: str, inputs: Sequence[NDArray[Any]], *, deadline_s: float = 120.0
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Answers ``(n, *shape)`` of each output of a loaded network to samples of each input."""
+        return tuple(self._ask("predict", name, list(inputs), deadline_s=deadline_s))
 
     def measure_peak(
         self,
         library: Path,
         parameters: Sequence[NDArray[Any]],
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
+        inputs: Sequence[Shape],
+        outputs: Sequence[Shape],
         *,
         deadline_s: float = 60.0,
     ) -> int:
@@ -136,7 +139,7 @@ class Session:
         """
         if not self._fresh:
             raise TrackerError("measure_peak needs a fresh session; open another one with Session.open")
-        arguments = (_existing(library), list(parameters), tuple(input_shape), tuple(output_shape))
+        arguments = (_existing(library), list(parameters), list(inputs), list(outputs))
         return int(self._ask("measure_peak", *arguments, deadline_s=deadline_s))
 
     def close(self) -> None:

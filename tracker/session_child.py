@@ -23,7 +23,7 @@ from tracker.failure import FailureKind
 from tracker.footprint import measure_peak
 from tracker.remote import BusyError, RemoteDevice, connect
 from tracker.remote_files import describe_device
-from tracker.remote_network import RemoteNetwork, time_networks
+from tracker.remote_network import RemoteNetwork, Shape, time_networks
 from tracker.remote_timing import MissingFunctionError, time_function
 from tracker.timing import Argument, TimingPolicy
 
@@ -62,17 +62,17 @@ class Operations:
         name: str,
         library: Path,
         parameters: Sequence[NDArray[Any]],
-        input_shape: tuple[int, ...],
-        output_shape: tuple[int, ...],
+        inputs: Sequence[Shape],
+        outputs: Sequence[Shape],
     ) -> None:
         """See ``Session.load_network``."""
-        self._networks[name] = RemoteNetwork(self._device, library, parameters, input_shape, output_shape)
+        self._networks[name] = RemoteNetwork(self._device, library, parameters, inputs, outputs)
 
     def time_networks(self, names: Sequence[str], rounds: int, repeats: int) -> dict[str, tuple[float, ...]]:
         """See ``Session.time_networks``."""
         return time_networks({name: self._networks[name] for name in names}, rounds, repeats)
 
-    def predict(self, name: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    def predict(self, name: str, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], ...]:
         """See ``Session.predict``."""
         return self._networks[name].predict(inputs)
 
@@ -80,11 +80,11 @@ class Operations:
         self,
         library: Path,
         parameters: Sequence[NDArray[Any]],
-        input_shape: tuple[int, ...],
-        output_shape: tuple[int, ...],
+        inputs: Sequence[Shape],
+        outputs: Sequence[Shape],
     ) -> int:
         """See ``Session.measure_peak``."""
-        return measure_peak(self._device, library, parameters, input_shape, output_shape)
+        return measure_peak(self._device, library, parameters, inputs, outputs)
 
     def answered(self) -> bool:
         """Whether the device still answers: TVM has many errors for one that does not."""

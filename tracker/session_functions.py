@@ -71,6 +71,7 @@ def _register(level: Level | None) -> None:
         ("read_text", read_text),
         ("trim", trim),
         ("predict", predict),
+        ("predict_several", predict_several),
     ):
         register_global_func(f"blinknet.{name}", function, override=True)
 
@@ -103,6 +104,20 @@ def predict(machine: Any, inputs: Any, outputs: Any, sample: Any, *parameters: A
     for index in range(len(rows)):
         one[0] = rows[index]
         results[index] = np.from_dlpack(main(sample, *parameters))[0]
+
+
+def predict_several(machine: Any, inputs: int, outputs: int, *tensors: Any) -> None:
+    """The same for several: batches of samples and of answers, a sample of each input, parameters."""
+    main, split = machine["main"], inputs + outputs
+    given, answers = ([_view(each) for each in part] for part in (tensors[:inputs], tensors[inputs:split]))
+    arguments = tensors[split:]
+    ones = [_view(each) for each in arguments[:inputs]]
+    for index in range(len(given[0])):
+        for one, samples in zip(ones, given, strict=True):
+            one[0] = samples[index]
+        results = main(*arguments)
+        for answer, result in zip(answers, results if outputs > 1 else (results,), strict=True):
+            answer[index] = np.from_dlpack(result)[0]
 
 
 def _view(tensor: Any) -> NDArray[np.float32]:

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.answers import Answers, Labels, by_class, count_right
 from network.approximations import Catalogue
-from network.execute import SAMPLES, Executor, as_read, first_tiles
+from network.execute import SAMPLES, Executor, answers_of, as_read, first_tiles, samples_of
 from network.layers import Layer, Network
 from network.refit import refit
 from network.samples import Samples
 from network.variants import Fitted, Variant
 from workers.build import keep_to
 
-Logits = NDArray[np.float32]
 EXACT = "exact"
 
 
@@ -34,6 +34,7 @@ class Effect:
     """Mean Kullback-Leibler divergence of the softmax from the exact network's, in nats."""
     correct: int
     count: int
+    """Labels: one a sample, or one for each position of it where outputs have positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,11 @@ def evaluate_layer(
     before = _exact_tensors(bench, layer)
     exact = _answers_behind(bench, layer, before, EXACT)
     effects = {
-        name: effect(_answers_behind(bench, layer, before, name), exact, bench.samples.y)
+        name: effect(_answers_behind(bench, layer, before, name), exact, bench.samples.right)
         for name in approximations
         if name != EXACT
     }
-    return LayerEffects(effect(exact, exact, bench.samples.y), effects)
+    return LayerEffects(effect(exact, exact, bench.samples.right), effects)
 
 
 def refit_configuration(bench: Bench, keys: Sequence[str], cores: Sequence[int]) -> dict[str, Fitted]:
@@ -83,37 +84,49 @@ def refit_configuration(bench: Bench, keys: Sequence[str], cores: Sequence[int])
 
 
 def evaluate_configuration(
-    bench: Bench, fitted: Mapping[str, Fitted], exact: Logits, cores: Sequence[int]
+    bench: Bench, fitted: Mapping[str, Fitted], exact: Answers, cores: Sequence[int]
 ) -> Effect:
     """Try a whole configuration, a variant for each layer, beside the exact network's answers."""
     keep_to(cores)
     isa = _executor().target.isa
     choices = {layer: first_tiles(each, isa) for layer, each in fitted.items()}
-    logits = _executor().run(bench.network, choices, bench.samples.x)
-    return effect(logits, exact, bench.samples.y)
+    answers = _executor().run(bench.network, choices, *bench.samples.inputs)
+    return effect(answers, exact, bench.samples.right)
 
 
-def exact_logits(bench: Bench, inputs: NDArray[np.float32], cores: Sequence[int]) -> Logits:
-    """The exact network's answers ``(n, classes)`` to samples ``(n, channels, height, width)``."""
+def exact_answers(bench: Bench, inputs: Sequence[NDArray[np.float32]], cores: Sequence[int]) -> Answers:
+    """The exact network's answers ``(n, *shape)`` to samples ``(n, channels, height, width)``."""
     keep_to(cores)
-    last = bench.network.layers[-1].name
-    layers = _exact(bench, bench.network.layers)
-    return _flat(_executor().run_layers(bench.network, layers, {SAMPLES: inputs}, [last])[last])
+    network = bench.network
+    given = samples_of(network, inputs)
+    outputs = _executor().run_layers(network, _exact(bench, network.layers), given, _answering(network))
+    return answers_of(network, outputs)
 
 
-def effect(logits: Logits, exact: Logits, labels: NDArray[np.int64]) -> Effect:
-    """Compare logits ``(n, classes)`` with the exact network's on the same samples."""
-    return Effect(divergence(exact, logits), int((logits.argmax(axis=1) == labels).sum()), len(labels))
+def effect(answers: Answers, exact: Answers, labels: Mapping[int, Labels]) -> Effect:
+    """Compare answers with the exact network's to the same samples; labels as ``Samples.right`` has them.
+
+    A sample counts as many times as it has positions with a label (``network.answers.count_right``).
+    """
+    return Effect(divergence(exact, answers), *count_right(answers, labels))
 
 
-def divergence(exact: Logits, logits: Logits) -> float:
-    """Mean ``KL(softmax(exact) || softmax(logits))`` over the rows, in nats; never negative."""
+def divergence(exact: Answers, answers: Answers) -> float:
+    """``KL(softmax(exact) || softmax(answers))`` in nats, summed over the outputs; never negative.
+
+    Of each output it is the mean over the samples and over the positions that have a class each.
+    """
+    pairs = zip(exact, answers, strict=True)
+    return sum(max(0.0, _divergence(by_class(one), by_class(other))) for one, other in pairs)
+
+
+def _divergence(exact: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
+    """Of one output ``(n, classes, positions)``."""
     reference, changed = _log_softmax(exact), _log_softmax(logits)
-    rows = (np.exp(reference) * (reference - changed)).sum(axis=1)
-    return max(0.0, float(rows.mean()))
+    return float((np.exp(reference) * (reference - changed)).sum(axis=1).mean())
 
 
-def _log_softmax(logits: Logits) -> NDArray[np.float64]:
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
@@ -130,26 +143,36 @@ def _exact(bench: Bench, layers: Sequence[Layer]) -> dict[str, Fitted]:
 
 
 def _exact_tensors(bench: Bench, layer: str) -> dict[str, NDArray[Any]]:
-    """What is alive in the exact network when it comes to that layer; ahead of the first one the samples."""
+    """What is alive in the exact network when it comes to that layer, answers and samples among it."""
     ahead, behind = _split(bench.network, layer)
-    needed = {name for each in behind for name in each.inputs} & {each.name for each in ahead}
-    given = {SAMPLES: bench.samples.x}
-    if not ahead:
+    needed = {name for each in behind for name in each.inputs} | set(_answering(bench.network))
+    needed &= {each.name for each in ahead}
+    given = samples_of(bench.network, bench.samples.inputs)
+    if not needed:
         return given
-    return _executor().run_layers(bench.network, _exact(bench, ahead), given, sorted(needed))
+    read = {SAMPLES + each.name for each in ahead if not each.inputs}
+    inputs = {name: x for name, x in given.items() if name in read}
+    return given | _executor().run_layers(bench.network, _exact(bench, ahead), inputs, sorted(needed))
 
 
 def _answers_behind(
     bench: Bench, layer: str, before: Mapping[str, NDArray[Any]], approximation: str
-) -> Logits:
+) -> Answers:
     """Of the layer under one approximation and the exact ones behind it."""
-    _, (_, *behind) = _split(bench.network, layer)
-    outputs = _layer_alone(bench, bench.known.alone(layer, approximation), before)
-    if not behind:
-        return _flat(outputs)
-    last = behind[-1].name
-    given = {**before, layer: outputs}
-    return _flat(_executor().run_layers(bench.network, _exact(bench, behind), given, [last])[last])
+    network = bench.network
+    _, (_, *behind) = _split(network, layer)
+    values = {**before, layer: _layer_alone(bench, bench.known.alone(layer, approximation), before)}
+    names = {each.name for each in behind}
+    if wanted := [name for name in _answering(network) if name in names]:
+        read = {source for each in behind for source in each.inputs or (SAMPLES + each.name,)} - names
+        given = {name: values[name] for name in read}
+        values |= _executor().run_layers(network, _exact(bench, behind), given, wanted)
+    return answers_of(network, values)
+
+
+def _answering(network: Network) -> list[str]:
+    """The layers that write the network's answers."""
+    return list(dict.fromkeys(each.layer for each in network.outputs))
 
 
 def _split(network: Network, layer: str) -> tuple[list[Layer], list[Layer]]:
@@ -161,7 +184,8 @@ def _split(network: Network, layer: str) -> tuple[list[Layer], list[Layer]]:
 def _layer_alone(bench: Bench, variant: Variant, before: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     """A layer's float32 outputs; what it reads is made before it, integers are undone behind it."""
     names = bench.network[variant.layer].inputs
-    given = [_in_form(bench, name, before[name], variant) for name in names] or [before[SAMPLES]]
+    given = [_in_form(bench, name, before[name], variant) for name in names]
+    given = given or [before[SAMPLES + variant.layer]]
     fitted = bench.known.fitted(variant)
     outputs = _executor().run_variant(fitted, *as_read(fitted, _executor().target.isa, given))
     qparams = bench.known.contexts[variant.layer].output_qparams
@@ -177,7 +201,3 @@ def _in_form(bench: Bench, source: str, values: NDArray[np.float32], variant: Va
     if variant.reads.dtype == "uint8":
         given = bench.known.contexts[source].output_qparams.quantize(given)
     return given
-
-
-def _flat(logits: NDArray[np.float32]) -> Logits:
-    return logits.reshape(len(logits), -1)

@@ -52,8 +52,8 @@ class RunResult:
     seconds: tuple[float, ...]
     exact_seconds: tuple[float, ...]
     peak_bytes: int
-    logits: NDArray[np.float32]
-    """``(samples, classes)`` of the candidate."""
+    answers: tuple[NDArray[np.float32], ...]
+    """``(samples, *shape)`` of the candidate, for each output."""
 
 
 class DeviceDriver:
@@ -91,19 +91,24 @@ class DeviceDriver:
         return BatchResult(timings)
 
     def run(
-        self, candidate: Executable, exact: Executable, inputs: NDArray[np.float32], classes: int, runs: int
+        self,
+        candidate: Executable,
+        exact: Executable,
+        inputs: Sequence[NDArray[np.float32]],
+        outputs: Sequence[tuple[int, ...]],
+        runs: int,
     ) -> RunResult | Failure:
         """Time a configuration beside the exact one ``runs`` times, answer the inputs, find the peak memory.
 
-        ``inputs`` are ``(samples, channels, height, width)``. The peak has a session of its own: that of
-        the timings holds two networks.
+        ``inputs`` are ``(samples, channels, height, width)`` of each input, ``outputs`` the shapes of one
+        answer of each output. The peak has a session of its own: that of the timings holds two networks.
         """
         try:
             with (
                 _file("candidate.so", candidate.library) as path,
                 _file("exact.so", exact.library) as reference,
             ):
-                shapes = (inputs.shape[1:], (classes,))
+                shapes = ([each.shape[1:] for each in inputs], list(outputs))
                 timed: list[Mapping[str, tuple[float, ...]]] = []
                 while len(timed) < SESSIONS:
                     with self._session() as session:
@@ -111,7 +116,7 @@ class DeviceDriver:
                         session.load_network(CANDIDATE, path, candidate.arrays, *shapes)
                         timed.append(_time_undisturbed(session, -(-runs // SESSIONS)))
                         if len(timed) == SESSIONS:
-                            logits = session.predict(CANDIDATE, inputs)
+                            answers = session.predict(CANDIDATE, inputs)
                 with self._session() as session:
                     peak = session.measure_peak(path, candidate.arrays, *shapes)
         except SessionFailed as error:
@@ -119,7 +124,7 @@ class DeviceDriver:
         seconds, exact_seconds = (
             tuple(each for part in timed for each in part[name]) for name in (CANDIDATE, EXACT)
         )
-        return RunResult(seconds, exact_seconds, peak, logits)
+        return RunResult(seconds, exact_seconds, peak, answers)
 
     def _session(self) -> Session:
         return Session.open(self.tracker, self.key, session_timeout_s=self.session_timeout_s)

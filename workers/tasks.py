@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ray
 
-from workers.accuracy import evaluate_configuration, evaluate_layer, exact_logits, refit_configuration
+from workers.accuracy import evaluate_configuration, evaluate_layer, exact_answers, refit_configuration
 from workers.build import assemble_executable, build
 from workers.device import DeviceDriver
 from workers.sources import fingerprint
@@ -14,7 +14,7 @@ assemble_configuration = ray.remote(num_cpus=1, max_retries=2)(assemble_executab
 evaluate_one_layer = ray.remote(num_cpus=1, max_retries=2)(evaluate_layer)
 evaluate_jointly = ray.remote(num_cpus=1, max_retries=2)(evaluate_configuration)
 refit_jointly = ray.remote(num_cpus=1, max_retries=2)(refit_configuration)
-exact_answers = ray.remote(num_cpus=1, max_retries=2)(exact_logits)
+answer_exactly = ray.remote(num_cpus=1, max_retries=2)(exact_answers)
 worker_fingerprint = ray.remote(num_cpus=0)(fingerprint)
 
 # A device is driven by one process at a time; it waits most of the time and computes nothing itself.

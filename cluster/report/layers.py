@@ -24,6 +24,7 @@ class LayerRow:
     parameter_bytes: int
     exact_parameter_bytes: int
     measured: bool
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,14 @@ def layers_info(configuration: Configuration, exact: Configuration) -> LayersInf
         tuple(
             LayerRow(
                 layer=chosen.layer,
-                approximation=chosen.approximation,
+                approximation=chosen.label,
                 forms=f"{chosen.reads} → {chosen.writes}",
                 latency_s=chosen.latency_s,
                 exact_latency_s=before.latency_s,
                 parameter_bytes=chosen.parameter_bytes,
                 exact_parameter_bytes=before.parameter_bytes,
                 measured=chosen.measured,
+                exact=chosen.approximation == "exact",
             )
             for chosen, before in zip(configuration.layers, exact.layers, strict=True)
         )
@@ -79,7 +81,7 @@ def render(info: LayersInfo) -> str:
 
 
 def _row(row: LayerRow, slowest_s: float) -> str:
-    exact = row.approximation == "exact"
+    exact = row.exact
     return tag(
         "tr",
         tag("td", escape(row.layer), class_="layer")

@@ -150,7 +150,8 @@ def _kept(network: Network, stages: Mapping[str, Mapping[str, Stages]]) -> dict[
     found: dict[str, dict[int, Index]] = {}
     for layer in reversed(network.layers):
         readers = network.readers(layer.name)
-        if len(readers) != 1 or not ((layer.groups == 1 and layer.has_weights) or layer.op in CHANNELWISE):
+        narrows = (layer.groups == 1 and layer.has_weights) or layer.op in CHANNELWISE
+        if network.answers(layer) or len(readers) != 1 or not narrows:
             found[layer.name] = {}
         elif readers[0].has_weights:
             found[layer.name] = _selections(stages[readers[0].name])
@@ -181,9 +182,8 @@ def _variants(known: Catalogue, layer: Layer, offered: Sequence[NumberFormat]) -
 
 
 def _written(known: Catalogue, layer: Layer) -> tuple[DType, ...]:
-    """Element types that it may write; the network's output is float32."""
-    last = layer is known.network.layers[-1]
-    if last or not storable(layer, known.contexts[layer.name].output_qparams):
+    """Element types that it may write; the network's outputs are float32."""
+    if known.network.answers(layer) or not storable(layer, known.contexts[layer.name].output_qparams):
         return ("float32",)
     return ("float32", "uint8")
 

@@ -32,7 +32,7 @@ class Context:
     """How each tensor that it reads is stored in uint8."""
     output_qparams: QParams
     last: bool
-    """Whether the layer is the network's output, which is float32."""
+    """Whether the layer is one of the network's outputs, which are float32."""
     sensitivity: NDArray[np.float64] | None = None
     """``(co, co)``, of layers with weights: which errors ahead of the activation matter."""
 
@@ -78,7 +78,7 @@ def _context(
         outputs[:count],
         tuple(qparams[name] for name in layer.inputs or (layer.name,)),
         qparams[layer.name],
-        last=layer is network.layers[-1],
+        last=network.answers(layer),
         sensitivity=calibration.sensitivities.get(layer.name),
     )
 
@@ -90,8 +90,7 @@ def _calibrate(network: Network, samples: Samples) -> _Calibration:
     totals: dict[str, NDArray[np.float64]] = {}
     step = max(1, CHUNK_BYTES // sum(sizes.values()))
     for start in range(0, len(samples), step):
-        chunk = Samples(samples.x[start : start + step], samples.y[start : start + step])
-        values = activations(network, chunk)
+        values = activations(network, samples.part(slice(start, start + step)))
         for name, sensitivity in sensitivities(network, values).items():
             totals[name] = totals[name] + sensitivity if name in totals else sensitivity
         for name, kept in values.items():

@@ -25,6 +25,8 @@ from network.kernels.input import Input
 from network.kernels.lookup import Lookup
 from network.kernels.lrn import Lrn
 from network.kernels.mul import Mul
+from network.kernels.opaque import Opaque
+from network.kernels.output import Output
 from network.kernels.pool import Pool
 from network.kernels.relu import Relu
 from network.kernels.resize import Resize
@@ -39,7 +41,7 @@ CHANNELWISE = {"max_pool", "avg_pool", "relu", "resize", "unary"}
 """Operators that make each channel of their output from the same one of their one input."""
 EPILOGUES = {"add", "conv_transpose"}
 """Operators that write either element type, whatever they read."""
-FLOAT = {"lrn", "mul", "softmax"}
+FLOAT = {"lrn", "mul", "opaque", "softmax"}
 """Operators that compute in float32 only."""
 
 
@@ -51,6 +53,8 @@ def kernels(layer: Layer, reads: DType, writes: DType, written: QParams) -> tupl
         height, width, channels = layer.output_shape
         # One channel is in NHWC order already: reading it is free.
         return () if writes == "float32" and channels == 1 else (Input((channels, height, width), writes),)
+    if layer.op == "output":
+        return (Output(layer.output_shape, reads),)
     if layer.op in FLOAT:
         return _between_conversions(layer, reads, writes)
     if reads != writes and layer.op not in EPILOGUES:
@@ -153,6 +157,11 @@ def _softmax(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG0
     return Softmax(layer.output_shape)
 
 
+def _opaque(layer: Layer, reads: DType, writes: DType) -> Kernel:  # noqa: ARG001
+    kernel: Kernel = layer.settings["kernel"]
+    return kernel
+
+
 def _conv_transpose(layer: Layer, reads: DType, writes: DType) -> Kernel:
     (height, width, _), (rows, columns, channels) = layer.input_shape, layer.output_shape
     top, left, _, _ = layer.padding
@@ -179,6 +188,7 @@ KERNELS: Mapping[str, Callable[[Layer, DType, DType], Kernel]] = {
     "lrn": _lrn,
     "max_pool": _pool,
     "mul": _mul,
+    "opaque": _opaque,
     "relu": _relu,
     "resize": _resize,
     "softmax": _softmax,
@@ -192,6 +202,20 @@ def _of_input(kernel: Input, layer: Layer, context: Context) -> Parameters:  # n
     written = context.output_qparams
     scale, zero_point = vector(1 / written.scale, np.float32), vector(written.zero_point, np.float32)
     return {"scale": scale, "zero_point": zero_point}
+
+
+def _of_opaque(kernel: Opaque, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
+    return kernel.lowered.constants
+
+
+def _of_output(kernel: Output, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
+    if kernel.input_dtype == "float32":
+        return {}
+    read = context.input_qparams
+    return {
+        "scale": vector(read.scale, np.float32),
+        "bias": vector(-read.scale * read.zero_point, np.float32),
+    }
 
 
 def _of_zero(kernel: Pool | Relu, layer: Layer, context: Context) -> Parameters:  # noqa: ARG001
@@ -259,6 +283,8 @@ PARAMETERS: Mapping[type, Callable[[Any, Layer, Context], Parameters]] = {
     ConvTranspose: _of_transpose,
     Input: _of_input,
     Lookup: _of_lookup,
+    Opaque: _of_opaque,
+    Output: _of_output,
     Pool: _of_zero,
     Relu: _of_zero,
     ScaleShift: _of_conversion,

@@ -83,9 +83,9 @@ def ramp(start: Expr, lanes: int, stride: int = 1) -> Expr:
     return start if lanes == 1 else tirx.Ramp(start, stride, lanes)
 
 
-def load(buffer: Buffer, *index: Expr, lanes: int = 1) -> Expr:
-    """``lanes`` neighbours along the last axis."""
-    return tirx.BufferLoad(buffer, [*index[:-1], ramp(index[-1], lanes)])
+def load(buffer: Buffer, *index: Expr, lanes: int = 1, stride: int = 1) -> Expr:
+    """``lanes`` values along the last axis, ``stride`` apart."""
+    return tirx.BufferLoad(buffer, [*index[:-1], ramp(index[-1], lanes, stride)])
 
 
 def prefetch(buffer: Buffer, *index: Expr) -> None:

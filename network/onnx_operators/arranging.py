@@ -57,13 +57,13 @@ def _local_response(draft: Draft, node: Node, inputs: tuple[Tensor, ...]) -> Ten
 
 
 def _softmax(draft: Draft, node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
-    """Over channels; before opset 13 ONNX flattened what is behind the axis, which is the same for 1x1."""
+    """Over channels; before opset 13 it was over all that is behind the axis, which is the same for 1x1."""
     tensor = one(node, inputs, "axis")
     by_channel(draft, node, tensor)
     axis = int(node.attributes.get("axis", 1 if node.opset < 13 else -1)) % tensor.rank
     pixels = int(np.prod(draft.shape(tensor)[:2]))
-    if axis != 1 and pixels > 1:
-        raise node.error(f"is over axis {axis}", "only a softmax over channels is supported")
+    if pixels > 1 and (axis != 1 or node.opset < 13):
+        raise node.error(f"is over axis {axis}", "only one over channels, of opset 13 on, is supported")
     shape = draft.shape(tensor)
     return draft.add(
         Layer(draft.name(node, "softmax"), "softmax", (tensor.layer,), shape, shape), tensor.rank

@@ -22,7 +22,7 @@ from runtime.bounds import Bounds
 from runtime.configuration import percentile_upper_bound
 from tests.small_network import Small
 from tracker.timing import Timing
-from workers.accuracy import Bench, Effect, evaluate_layer, exact_logits
+from workers.accuracy import Bench, Effect, evaluate_layer, exact_answers
 from workers.build import Executable, assemble_executable
 from workers.device import RunResult
 
@@ -39,7 +39,7 @@ class Case:
     exact: Selection
     int8: Selection
     executables: dict[Selection, Executable]
-    logits: np.ndarray
+    answers: tuple[np.ndarray, ...]
 
     def result(self, verdict: str = "holds", **nearest: float | None) -> DeviceResult:
         return self.delivery.result(DEVICE, Finished(verdict, self.int8, nearest), rounds=2)
@@ -71,11 +71,11 @@ def case(small: Small, plan: ClassPlan, tmp_path_factory: pytest.TempPathFactory
             select(plan.table.uniform(each), ledger.latencies()["lab"]) for each in ("exact", "int8")
         )
         executables = {each: compiled(small, plan, each) for each in (exact, int8)}
-        logits = exact_logits(bench, small.samples.x, ())
+        answers = exact_answers(bench, small.samples.inputs, ())
         for selection, start, peak, correct in ((exact, 3e-4, 9000, 30), (int8, 1e-4, 5000, 28)):
-            result = RunResult(seconds(start), seconds(3e-4), peak, logits)
+            result = RunResult(seconds(start), seconds(3e-4), peak, answers)
             recorder.run(DEVICE, selection, result, Effect(0.01, correct, 40), executables[selection])
-        yield Case(ledger, delivery, exact, int8, executables, logits)
+        yield Case(ledger, delivery, exact, int8, executables, answers)
 
 
 def compiled(small: Small, plan: ClassPlan, selection: Selection) -> Executable:
@@ -147,8 +147,8 @@ def test_a_bundle_takes_what_was_said_and_answers(case: Case, small: Small, tmp_
         # The certificate is part of the bundle, and not yet issued when that is weighed.
         assert bundle.storage_bytes == pytest.approx(result.certificate.storage_bytes, abs=200)
         logits = runtime.load(folder).run(small.samples.x)
-        assert (logits.argmax(axis=1) == case.logits.argmax(axis=1)).mean() >= share
-    np.testing.assert_allclose(logits, case.logits, rtol=1e-4, atol=1e-5)
+        assert (logits.argmax(axis=1) == case.answers[0].argmax(axis=1)).mean() >= share
+    np.testing.assert_allclose(logits, case.answers[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_bundle_that_is_there_stays_for_the_same_certificate_alone(case: Case, tmp_path: Path):
@@ -174,7 +174,7 @@ def test_choices_hold_what_the_run_taught(case: Case):
 
 def test_a_renewed_certificate_has_the_new_figures(case: Case):
     result = case.result()
-    certificate = renewed(result, RunResult(seconds(1.2e-4), seconds(4e-4), 6000, case.logits), 0.65, 40)
+    certificate = renewed(result, RunResult(seconds(1.2e-4), seconds(4e-4), 6000, case.answers), 0.65, 40)
     assert (certificate.verdict, certificate.runs, certificate.peak_bytes) == ("holds", 60, 6000)
     assert certificate.latency_s == percentile_upper_bound(seconds(1.2e-4), 80.0, 0.9)
     assert certificate.exact_latency_s == percentile_upper_bound(seconds(4e-4), 80.0, 0.9)
@@ -185,7 +185,7 @@ def test_a_renewed_certificate_has_the_new_figures(case: Case):
     ("start", "peak", "accuracy"), [(3e-4, 5000, 0.7), (1e-4, 8500, 0.7), (1e-4, 5000, 0.5)]
 )
 def test_a_renewed_certificate_tells_what_no_longer_holds(case: Case, start, peak, accuracy):
-    run = RunResult(seconds(start), seconds(3e-4), peak, case.logits)
+    run = RunResult(seconds(start), seconds(3e-4), peak, case.answers)
     assert renewed(case.result(), run, accuracy, 40).verdict == "violated"
     infeasible = case.result("infeasible", latency=1.0)
     assert renewed(infeasible, run, accuracy, 40).verdict == "best effort"
@@ -193,6 +193,6 @@ def test_a_renewed_certificate_tells_what_no_longer_holds(case: Case, start, pea
 
 def test_nothing_is_renewed_that_was_never_issued(case: Case):
     bare = replace(case.result(), certificate=None)
-    run = RunResult(seconds(1e-4), seconds(3e-4), 5000, case.logits)
+    run = RunResult(seconds(1e-4), seconds(3e-4), 5000, case.answers)
     with pytest.raises(ClusterError, match=r"lab\.one has no certificate to renew; run `blinknet run` first"):
         renewed(bare, run, 0.7, 40)

@@ -14,12 +14,15 @@ FLAT = (("Flatten", [], {}), ("Gemm", ["d"], {"transB": 1}))
 RNG = np.random.default_rng(7)
 
 
-def save(path: Path, nodes, weights=None, *, shape=(1, 3, 9, 8), opset=17, outputs=("out",)) -> Path:
+def save(path: Path, nodes, weights=None, *, shape=(1, 3, 9, 8), opset=17, outputs=("out",), rank=2) -> Path:
     graph = helper.make_graph(
         nodes,
         "g",
         [helper.make_tensor_value_info("in", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("rows", "columns")) for name in outputs],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [f"{name}{axis}" for axis in range(rank)])
+            for name in outputs
+        ],
         [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

@@ -32,7 +32,6 @@ CONVOLUTION = {"kernel": (3, 3), "padding": (1, 1, 1, 1), "bias": np.zeros(16, "
 NETWORK = Network(
     name="tiny",
     sha256="0" * 64,
-    input_shape=(3, 8, 8),
     layers=(
         layer("input", "input", None, (8, 8, 3), (8, 8, 3)),
         layer("first", "conv2d", "input", (8, 8, 3), (8, 8, 16), weight=normal(16, 3, 3, 3), **CONVOLUTION),
@@ -68,7 +67,7 @@ def exact(name):
     anchor = NETWORK[name]
     shape = (anchor.kernel, anchor.stride, anchor.padding)
     if name == "input":
-        return fitted(name, Step(Input(NETWORK.input_shape, "float32"), {}))
+        return fitted(name, Step(Input(NETWORK.input_shapes["input"], "float32"), {}))
     if name == "flatten":
         return fitted(name)
     if name == "pool":
@@ -90,7 +89,7 @@ def choices():
 
 @pytest.fixture(scope="module")
 def samples():
-    return normal(5, *NETWORK.input_shape)
+    return normal(5, *NETWORK.input_shapes["input"])
 
 
 def expected_logits(sample):
@@ -119,7 +118,7 @@ def test_the_library_computes_the_network(choices, samples, tmp_path):
 
 def test_the_executor_computes_the_same(choices, samples, tmp_path):
     assembled = assemble(NETWORK, choices, Target.host(), tmp_path / "network.so")
-    actual = Executor().run(NETWORK, choices, samples)
+    (actual,) = Executor().run(NETWORK, choices, samples)
     np.testing.assert_array_equal(actual, run_assembled(assembled, samples))
 
 
@@ -165,7 +164,7 @@ def test_bytes_between_layers(choices, samples, tmp_path):
     choices |= {"first": choose(first), "second": choose(second)}
     assembled = assemble(NETWORK, choices, Target.host(), tmp_path / "network.so")
     logits = run_assembled(assembled, samples)
-    np.testing.assert_array_equal(Executor().run(NETWORK, choices, samples), logits)
+    np.testing.assert_array_equal(Executor().run(NETWORK, choices, samples)[0], logits)
     exact_logits = np.array([expected_logits(each) for each in samples])
     assert 0 < np.abs(logits - exact_logits).max() < 0.03 * np.abs(exact_logits).max()
 

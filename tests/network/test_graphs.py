@@ -12,7 +12,7 @@ from onnx import helper
 from cluster.planning import plan_class
 from network.approximations import catalogue
 from network.execute import Executor, first_tiles
-from network.forward import activations
+from network.forward import activations, answers
 from network.layers import Network
 from network.onnx_import import load
 from network.samples import Samples
@@ -170,7 +170,7 @@ def test_a_series_is_an_image_of_height_1(tmp_path: Path):
     ]
     path = save(tmp_path / "net.onnx", nodes, {"w": normal(8, 3, 3), "d": D}, shape=(1, 3, 20))
     network = load(path)
-    assert network.input_shape == (3, 1, 20)
+    assert network.input_shapes == {"input": (3, 1, 20)}
     x = normal(1, 3, 20)
     values = activations(network, Samples(x[:, :, np.newaxis], np.zeros(1, np.int64)))
     theirs = onnxruntime.InferenceSession(path).run(None, {"in": x})[0]
@@ -200,8 +200,8 @@ def test_uniform_configurations_answer_as_the_network_does(tmp_path: Path, case:
     chosen = plan_class("host", target, known).table.uniform(approximation)
     fitted = {each.layer: known.fitted(known.variant(each.layer, each.key)) for each in chosen}
     choices = {name: first_tiles(each, target.isa) for name, each in fitted.items()}
-    mine = Executor(target).run(network, choices, x)
-    exact = activations(network, samples)[network.layers[-1].name].reshape(len(x), -1)
+    (mine,) = Executor(target).run(network, choices, x)
+    (exact,) = answers(network, activations(network, samples))
     if approximation == "exact":
         np.testing.assert_allclose(mine, exact, rtol=1e-4, atol=1e-5)
     else:

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from network.forward import activations
+from network.forward import activations, answers
 from network.onnx_import import load
 from network.samples import Samples
 from tests.network.onnx_files import CONV, FLAT, HEAD, chain, normal, save
@@ -117,6 +117,36 @@ def test_a_flatten_written_as_shape_arithmetic_is_a_flatten(tmp_path):
     constants = {"zero": np.array(0), "axes": np.array([0]), "rest": np.array([-1]), "d": normal(4, 216)}
     network = load(save(tmp_path / "net.onnx", nodes, constants, shape=("batch", 3, 9, 8)))
     assert network.layers[-1].weight.shape == (4, 9, 8, 3)
+
+
+@pytest.mark.parametrize("opset", [11, 15, 22])
+def test_weights_and_sizes_that_are_computed_of_constants_are_constants(tmp_path, opset):
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["turned"], perm=[3, 0, 1, 2]),
+        helper.make_node("Mul", ["turned", "two"], ["twice"]),
+        helper.make_node("Conv", ["in", "twice"], ["small"], strides=[3, 2]),
+        helper.make_node("Shape", ["in"], ["sizes"]),
+        helper.make_node("Slice", ["sizes", "from", "to"], ["size"]),
+        helper.make_node("Concat", ["ends", "size"], ["whole"], axis=0),
+        helper.make_node("Resize", ["small", *regions(opset), "whole"], ["big"], mode="nearest"),
+        helper.make_node("GlobalAveragePool", ["big"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["out"]),
+    ]
+    values = {"w": normal(3, 3, 3, 4), "two": np.float32(2), "ends": np.array([1, 4])}
+    values |= {"from": np.array([2]), "to": np.array([4]), "none": np.empty(0, np.float32)}
+    path = save(tmp_path / "net.onnx", nodes, values, shape=("batch", 3, 9, 8), opset=opset)
+    network = load(path)
+    assert [each.op for each in network.layers] == ["input", "conv2d", "resize", "avg_pool"]
+    x = normal(2, 3, 9, 8)
+    (mine,) = answers(network, activations(network, Samples(x, np.zeros(2, np.int64))))
+    session = onnxruntime.InferenceSession(path)
+    theirs = [session.run(None, {"in": each[np.newaxis]})[0][0] for each in x]
+    np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def regions(opset):
+    """The inputs of a resize that are of no use here, and that opsets before 13 want nevertheless."""
+    return ["none", "none"] if opset < 13 else ["", ""]
 
 
 def test_names_are_the_exporters_in_short(tmp_path):

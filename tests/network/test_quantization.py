@@ -73,7 +73,7 @@ def test_pools_and_relu_pass_their_inputs_range_on():
         Layer("pool", "max_pool", ("input",), shape, shape),
         Layer("relu", "relu", ("pool",), shape, shape, relu=True),
     )
-    network = Network("n", "0" * 64, (2, 4, 4), layers)
+    network = Network("n", "0" * 64, layers)
     x = RNG.normal(size=(10, *shape)).astype(np.float32)
     found = tensor_qparams(network, {"input": x, "pool": x, "relu": np.maximum(x, 0)})
     assert found["relu"] == found["pool"] == found["input"] == calibrate(x)

@@ -36,7 +36,7 @@ def network() -> Network:
         )
     dense = weighted(6, 8, 8, 16)
     layers.append(Layer("out", "dense", (layers[-1].name,), (8, 8, 16), (1, 1, 6), kernel=(8, 8), **dense))
-    return Network("deep", "0" * 64, (3, 8, 8), tuple(layers))
+    return Network("deep", "0" * 64, tuple(layers))
 
 
 HIDDEN = [f"conv{index}" for index in range(1, DEEP)]
@@ -76,7 +76,8 @@ class Case:
     def answers(self, network: Network, fitted: dict[str, Fitted]) -> np.ndarray:
         isa = self.executor.target.isa
         choices = {layer: first_tiles(each, isa) for layer, each in fitted.items()}
-        return self.executor.run(network, choices, self.unseen.x)
+        (answers,) = self.executor.run(network, choices, self.unseen.x)
+        return answers
 
 
 @pytest.fixture(scope="module")

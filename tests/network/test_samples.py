@@ -9,7 +9,7 @@ from network.samples import load_samples
 
 SHAPE = (4, 5, 2)
 LAYERS = (Layer("input", "input", (), SHAPE, SHAPE), Layer("p", "avg_pool", ("input",), SHAPE, (1, 1, 2)))
-NETWORK = Network("tiny", "0" * 64, (2, 4, 5), LAYERS)
+NETWORK = Network("tiny", "0" * 64, LAYERS)
 X = np.random.default_rng(1).integers(0, 256, (10, 2, 4, 5), dtype=np.uint8)
 Y = np.arange(10, dtype=np.uint8) % 2
 

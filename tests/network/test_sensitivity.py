@@ -51,7 +51,7 @@ def test_sensitivity_predicts_the_divergence_of_a_small_error():
     )
     second = Layer("b", "dense", ("a",), (1, 1, 8), (1, 1, 4), weight=normal(4, 1, 1, 8), bias=normal(4))
     layers = (Layer("input", "input", (), (1, 1, 6), (1, 1, 6)), first, second)
-    network = Network("n", "0" * 64, (6, 1, 1), layers)
+    network = Network("n", "0" * 64, layers)
     samples = Samples(normal(20_000, 6, 1, 1), np.zeros(20_000, np.int64))
     known = activations(network, samples)
     fisher = sensitivities(network, known)["a"] / len(samples)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,14 @@ def test_the_key_says_what_each_layer_got(configuration):
 def test_records_survive_json(configuration, certificate):
     assert Configuration.from_dict(json.loads(json.dumps(configuration.to_dict()))) == configuration
     assert Certificate.from_dict(json.loads(json.dumps(certificate.to_dict()))) == certificate
+
+
+def test_an_opaque_layer_is_called_by_its_operator(configuration):
+    first, second = configuration.layers
+    assert "operator" not in configuration.to_dict()["layers"][1]
+    opaque = replace(configuration, layers=(first, replace(second, operator="Einsum")))
+    assert [each.label for each in opaque.layers] == ["exact", "opaque (Einsum)"]
+    assert Configuration.from_dict(json.loads(json.dumps(opaque.to_dict()))) == opaque
 
 
 def test_verified_costs_stand_beside_the_exact_ones(certificate):

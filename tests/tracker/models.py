@@ -62,6 +62,20 @@ def build_model(path: Path, sizes: tuple[int, ...], workspace: bool = False) -> 
     return Model(path, parameters, (sizes[0],), (sizes[-1],))
 
 
+def build_pair(path: Path) -> Path:
+    """``main(a, b, w)``: the sum ``a + b`` and the product ``b * w``, of shape (1, 3)."""
+    import tvm
+    from tvm import relax
+
+    builder = relax.BlockBuilder()
+    a, b, w = (relax.Var(name, relax.TensorType((1, 3), "float32")) for name in "abw")
+    with builder.function("main", [a, b, w]):
+        results = [builder.emit(relax.op.add(a, b)), builder.emit(relax.op.multiply(b, w))]
+        builder.emit_func_output(relax.Tuple(results))
+    tvm.compile(builder.get(), tvm.target.Target({"kind": "llvm"})).export_library(str(path))
+    return path
+
+
 def build_kernels(path: Path) -> Path:
     """A library with ``double`` (int32), ``matmul`` (float32), ``die`` (aborts) and ``sleep`` (a minute)."""
     import tvm

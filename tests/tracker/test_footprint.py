@@ -34,7 +34,9 @@ Anonymous:            16 kB
 
 def measure(tracker: Address, device: DeviceKey, model: Model) -> int:
     with Session.open(tracker, device) as session:
-        return session.measure_peak(model.library, model.parameters, model.input_shape, model.output_shape)
+        return session.measure_peak(
+            model.library, model.parameters, [model.input_shape], [model.output_shape]
+        )
 
 
 def test_own_memory_and_the_librarys_pages_count() -> None:
@@ -70,6 +72,8 @@ def test_a_kernels_own_buffers_count(tracker: Address, agent: DeviceKey, tmp_pat
 
 def test_a_used_session_cannot_measure(tracker: Address, agent: DeviceKey, model: Model) -> None:
     with Session.open(tracker, agent) as session:
-        session.load_network("net", model.library, model.parameters, model.input_shape, model.output_shape)
+        session.load_network(
+            "net", model.library, model.parameters, [model.input_shape], [model.output_shape]
+        )
         with pytest.raises(TrackerError, match="fresh session"):
-            session.measure_peak(model.library, model.parameters, model.input_shape, model.output_shape)
+            session.measure_peak(model.library, model.parameters, [model.input_shape], [model.output_shape])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tracker.models import DOUBLE, MATMUL, SLEEP, Model
+from tests.tracker.models import DOUBLE, MATMUL, SLEEP, Model, build_pair
 from tests.tracker.servers import state_of, wait_until
 from tracker.address import Address
 from tracker.device import DeviceKey
@@ -86,10 +86,28 @@ def test_a_function_that_hangs_costs_its_deadline_and_no_more(
 def test_networks_predict_what_they_should(tracker: Address, device: DeviceKey, model: Model) -> None:
     inputs = np.random.default_rng(1).normal(size=(257, *model.input_shape)).astype(np.float32)
     with Session.open(tracker, device) as session:
-        session.load_network("net", model.library, model.parameters, model.input_shape, model.output_shape)
-        outputs = session.predict("net", inputs)
-        assert session.predict("net", inputs[:0]).shape == (0, *model.output_shape)
+        session.load_network(
+            "net", model.library, model.parameters, [model.input_shape], [model.output_shape]
+        )
+        (outputs,) = session.predict("net", [inputs])
+        (nothing,) = session.predict("net", [inputs[:0]])
+    assert nothing.shape == (0, *model.output_shape)
     np.testing.assert_allclose(outputs, model(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_networks_take_several_inputs_and_give_several_answers(
+    tracker: Address, device: DeviceKey, tmp_path: Path
+) -> None:
+    library = build_pair(tmp_path / "pair.so")
+    a, b = np.random.default_rng(2).normal(size=(2, 5, 3)).astype(np.float32)
+    weight = np.array([[1, 2, 3]], np.float32)
+    with Session.open(tracker, device) as session:
+        session.load_network("pair", library, [weight], [(3,), (3,)], [(3,), (3,)])
+        seconds = session.time_networks(["pair"], rounds=1, repeats=2)
+        total, product = session.predict("pair", [a, b])
+    assert len(seconds["pair"]) == 2
+    np.testing.assert_allclose(total, a + b, rtol=1e-6)
+    np.testing.assert_allclose(product, b * weight, rtol=1e-6)
 
 
 def test_networks_take_turns(tracker: Address, device: DeviceKey, model: Model) -> None:
@@ -97,11 +115,10 @@ def test_networks_take_turns(tracker: Address, device: DeviceKey, model: Model) 
     inputs = np.ones((3, *model.input_shape), np.float32)
     with Session.open(tracker, device) as session:
         for name, parameters in (("whole", model.parameters), ("half", halved)):
-            session.load_network(name, model.library, parameters, model.input_shape, model.output_shape)
+            session.load_network(name, model.library, parameters, [model.input_shape], [model.output_shape])
         seconds = session.time_networks(["whole", "half"], rounds=3, repeats=4)
-        np.testing.assert_allclose(
-            session.predict("half", inputs) * 2, session.predict("whole", inputs), 1e-5
-        )
+        (half,), (whole,) = (session.predict(name, [inputs]) for name in ("half", "whole"))
+    np.testing.assert_allclose(half * 2, whole, 1e-5)
     assert {name: len(each) for name, each in seconds.items()} == {"whole": 12, "half": 12}
     assert min(min(each) for each in seconds.values()) > 0
 

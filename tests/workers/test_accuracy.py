@@ -17,7 +17,7 @@ from workers.accuracy import (
     effect,
     evaluate_configuration,
     evaluate_layer,
-    exact_logits,
+    exact_answers,
 )
 
 
@@ -27,7 +27,7 @@ def fitted(bench: Bench, keys: list[str]) -> dict[str, Fitted]:
 
 
 def jointly(bench: Bench, keys: list[str]) -> Effect:
-    exact = exact_logits(bench, bench.samples.x, ())
+    exact = exact_answers(bench, bench.samples.inputs, ())
     return evaluate_configuration(bench, fitted(bench, keys), exact, ())
 
 
@@ -37,24 +37,26 @@ logits = arrays(np.float32, (5, 4), elements=st.floats(-50, 50, width=32))
 @given(logits, logits)
 def test_the_divergence_is_that_of_the_softmax(exact, changed):
     p, q = (softmax(each.astype(np.float64), axis=1) for each in (exact, changed))
-    assert divergence(exact, changed) == pytest.approx(rel_entr(p, q).sum(axis=1).mean(), abs=1e-9)
-    assert divergence(exact, changed) >= 0
-    assert divergence(exact, exact) == 0
+    assert divergence((exact,), (changed,)) == pytest.approx(rel_entr(p, q).sum(axis=1).mean(), abs=1e-9)
+    assert divergence((exact,), (changed,)) >= 0
+    assert divergence((exact,), (exact,)) == 0
 
 
 @given(logits, logits, arrays(np.float32, (5, 1), elements=st.floats(-8, 8, width=32)))
 def test_what_is_added_to_all_logits_of_a_sample_is_no_divergence(exact, changed, shift):
-    assert divergence(exact, changed + shift) == pytest.approx(divergence(exact, changed), abs=1e-3)
+    assert divergence((exact,), (changed + shift,)) == pytest.approx(
+        divergence((exact,), (changed,)), abs=1e-3
+    )
 
 
 def test_huge_logits_do_not_overflow():
     huge = np.array([[3e4, -3e4]], np.float32)
-    assert divergence(huge, -huge) == pytest.approx(6e4)
+    assert divergence((huge,), (-huge,)) == pytest.approx(6e4)
 
 
 def test_an_effect_counts_right_answers():
     answers = np.eye(4, dtype=np.float32)[[0, 1, 2, 2]]
-    found = effect(answers, np.eye(4, dtype=np.float32), np.arange(4))
+    found = effect((answers,), (np.eye(4, dtype=np.float32),), {0: np.arange(4)})
     assert (found.correct, found.count) == (3, 4)
     assert found.divergence > 0
 
@@ -62,13 +64,15 @@ def test_an_effect_counts_right_answers():
 def test_the_exact_network_answers_like_onnx_runtime(small: Small, bench: Bench):
     session = onnxruntime.InferenceSession(small.path)
     expected = [session.run(None, {"in": each[np.newaxis]})[0][0] for each in small.samples.x]
-    np.testing.assert_allclose(exact_logits(bench, small.samples.x, ()), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        exact_answers(bench, small.samples.inputs, ())[0], expected, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_exact_configuration_has_no_effect(small: Small, bench: Bench):
     keys = ["exact f32>f32"] * len(small.network.layers)
     found = jointly(bench, keys)
-    answers = exact_logits(bench, small.samples.x, ()).argmax(axis=1)
+    answers = exact_answers(bench, small.samples.inputs, ())[0].argmax(axis=1)
     assert found.divergence < 1e-9
     assert found.correct == (answers == small.samples.y).sum()
     assert found.count == len(small.samples)

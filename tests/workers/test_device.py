@@ -4,9 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from network.approximations import catalogue
+from network.onnx_import import load
+from network.samples import Samples
 from network.target import Target
+from tests.network.onnx_files import normal
 from tests.small_network import Small
 from tests.tracker.models import DIE, DOUBLE, MATMUL, SLEEP, build_kernels
 from tests.workers.test_build import assembled, requests
@@ -14,8 +21,8 @@ from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 from tracker.timing import Timing, TimingPolicy, TimingRequest
-from workers.accuracy import Bench, exact_logits
-from workers.build import Executable, Library, build
+from workers.accuracy import Bench, exact_answers
+from workers.build import Executable, Library, assemble_executable, build
 from workers.device import DeviceDriver, RunResult
 
 POLICY = TimingPolicy(budget_s=0.02, deadline_s=2.0)
@@ -99,7 +106,7 @@ def test_a_library_that_is_none_blames_no_request(driver: DeviceDriver):
 def test_a_device_that_is_not_there_is_a_failure(small: Small, nobody: DeviceDriver, library: Library):
     exact = assembled(small, "exact f32>f32")
     described, measured = nobody.describe(), nobody.measure(library, arguments("double"), POLICY)
-    ran = nobody.run(exact, exact, small.samples.x, 4, 10)
+    ran = nobody.run(exact, exact, small.samples.inputs, [(4,)], 10)
     for each in (described, measured.failure, ran):
         assert isinstance(each, Failure)
         assert (each.kind, each.device) == ("unreachable", "lab.nobody")
@@ -108,30 +115,67 @@ def test_a_device_that_is_not_there_is_a_failure(small: Small, nobody: DeviceDri
 
 def test_a_configuration_runs_beside_the_exact_one(small: Small, bench: Bench, driver: DeviceDriver):
     exact = assembled(small, "exact f32>f32")
-    result = driver.run(exact, exact, small.samples.x, 4, 15)
+    result = driver.run(exact, exact, small.samples.inputs, [(4,)], 15)
     assert isinstance(result, RunResult)
     assert len(result.seconds) == len(result.exact_seconds) >= 15
     assert min(*result.seconds, *result.exact_seconds) > 0
     assert result.peak_bytes >= exact.parameter_bytes
-    expected = exact_logits(bench, small.samples.x, ())
-    np.testing.assert_allclose(result.logits, expected, rtol=1e-4, atol=1e-5)
+    expected = exact_answers(bench, small.samples.inputs, ())
+    np.testing.assert_allclose(result.answers, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_answers_are_the_candidate_s(small: Small, driver: DeviceDriver):
     exact = assembled(small, "exact f32>f32")
     halved = Executable(exact.library, tuple((name, each / 2) for name, each in exact.parameters), 0, 0)
-    result = driver.run(halved, exact, small.samples.x[:3], 4, 1)
+    result = driver.run(halved, exact, [small.samples.x[:3]], [(4,)], 1)
     assert isinstance(result, RunResult)
-    reference = driver.run(exact, exact, small.samples.x[:3], 4, 1)
+    reference = driver.run(exact, exact, [small.samples.x[:3]], [(4,)], 1)
     assert isinstance(reference, RunResult)
-    assert result.logits.shape == (3, 4)
-    assert not np.allclose(result.logits, reference.logits, rtol=0.05)
+    assert result.answers[0].shape == (3, 4)
+    assert not np.allclose(result.answers[0], reference.answers[0], rtol=0.05)
+
+
+def test_two_views_and_two_answers_cross_to_the_device(tmp_path: Path, driver: DeviceDriver):
+    nodes = [
+        helper.make_node("Conv", ["left", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["right", "w"], ["c"]),
+        helper.make_node("Einsum", ["b", "c"], ["map"], equation="nchw,nchw->nchw"),
+        helper.make_node("GlobalAveragePool", ["map"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["row"]),
+    ]
+    views = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 3, 5, 4)) for name in ("left", "right")
+    ]
+    ends = [
+        helper.make_tensor_value_info("row", TensorProto.FLOAT, (1, 4)),
+        helper.make_tensor_value_info("map", TensorProto.FLOAT, (1, 4, 3, 2)),
+    ]
+    weights = [numpy_helper.from_array(normal(4, 3, 3, 3), "w")]
+    graph = helper.make_graph(nodes, "pair", views, ends, weights)
+    opsets = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "pair.onnx")
+    network = load(tmp_path / "pair.onnx")
+    samples = Samples(normal(7, 3, 5, 4), np.zeros(7, np.int64), (normal(7, 3, 5, 4),))
+    known = catalogue(network, samples, [])
+    isa = Target.host().isa
+    fitted = {each.name: known.fitted(known.alone(each.name, "exact")) for each in network.layers}
+    tiles = [[step.kernel.tiles(isa)[0] for step in each.steps] for each in fitted.values()]
+    executable = assemble_executable(network, fitted, tiles, Target.host(), ())
+    outputs = [each.shape for each in network.outputs]
+    result = driver.run(executable, executable, samples.inputs, outputs, 3)
+    assert isinstance(result, RunResult)
+    session = onnxruntime.InferenceSession(tmp_path / "pair.onnx")
+    for index, (left, right) in enumerate(zip(*samples.inputs, strict=True)):
+        theirs = session.run(None, {"left": left[np.newaxis], "right": right[np.newaxis]})
+        for mine, wanted in zip(result.answers, theirs, strict=True):
+            np.testing.assert_allclose(mine[index], wanted[0], rtol=1e-4, atol=1e-5)
 
 
 def test_an_executable_that_is_none_is_a_failure(small: Small, driver: DeviceDriver):
     exact = assembled(small, "exact f32>f32")
     broken = Executable(b"no library", exact.parameters, 0, 0)
-    assert isinstance(driver.run(broken, exact, small.samples.x, 4, 10), Failure)
+    assert isinstance(driver.run(broken, exact, small.samples.inputs, [(4,)], 10), Failure)
     assert isinstance(driver.describe(), Description)
 
 

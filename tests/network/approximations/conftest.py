@@ -49,7 +49,7 @@ def network() -> Network:
         ),
         Layer("out", "dense", ("fc",), (1, 1, 20), (1, 1, 12), **weights(12, 1, 1, 20)),
     )
-    return Network("small", "0" * 64, (3, 11, 10), layers)
+    return Network("small", "0" * 64, layers)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The kernels without windows: input, relu, expand."""
+"""The kernels without windows: input, output, relu, expand."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from network.kernels.expand import Expand
 from network.kernels.input import Input
+from network.kernels.output import Output
 from network.kernels.relu import Relu
 from tests.network.kernels import reference
 
@@ -50,6 +51,21 @@ def test_input_saturates(compute):
     parameters = {"scale": np.array([1], "f4"), "zero_point": np.array([0], "f4")}
     actual = compute(Input((1, 1, 6), "uint8"), x, parameters)
     assert actual.ravel().tolist() == [0, 0, 0, 2, 254, 255]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_output_moves_channels_first(compute, dtype):
+    @SETTINGS
+    @given(SHAPES)
+    def agree(shape):
+        x, parameters, expected = random(shape, dtype), {}, random(shape, dtype)
+        if dtype == "uint8":
+            parameters = {"scale": np.array([0.3], "f4"), "bias": np.array([-7], "f4")}
+            expected = x.astype("f4") * np.float32(0.3) - np.float32(7)
+        actual = compute(Output(shape, dtype), x, parameters)
+        np.testing.assert_allclose(actual, expected.transpose(2, 0, 1), rtol=1e-6, atol=1e-5)
+
+    agree()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])

@@ -11,6 +11,7 @@ from network.kernels.conv2d import Conv2d
 from network.kernels.depthwise import Depthwise
 from network.kernels.expand import Expand
 from network.kernels.input import Input
+from network.kernels.output import Output
 from network.kernels.pool import Pool
 from network.kernels.relu import Relu
 from network.kernels.winograd import Winograd
@@ -33,6 +34,8 @@ KERNELS = [
     Pool((9, 9, 3), (5, 5, 3), "max", (2, 2), (2, 2), (0, 0, 1, 1), "uint8", False),
     Pool((9, 9, 3), (5, 5, 3), "avg", (2, 2), (2, 2), (0, 0, 1, 1), "uint8", True),
     Input((3, 9, 9), "uint8"),
+    Output((9, 9, 3), "float32"),
+    Output((9, 9, 3), "uint8"),
     Relu((9, 9, 3), "float32"),
     Expand((9, 9, 3), 2, 2, "float32", True),
 ]
