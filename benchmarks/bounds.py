@@ -17,35 +17,31 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
 from rich.console import Console
 
+from benchmarks.jobs import Job, run_file, solve
+from benchmarks.networks import SHIPPED
 from cluster.certify import renewed
 from cluster.device_result import DeviceResult
 from cluster.embedded import embedded_fleet, local_classes
+from cluster.goal import Goal
 from cluster.job import load_inputs
-from cluster.outputs import RunFolder, prepare, read_result
-from cluster.progress import ProgressView
-from cluster.run import Execution
-from cluster.settings import ClusterSettings, RunFile, load_run_file
-from cluster.site import open_site
+from cluster.outputs import read_result
+from cluster.settings import RunFile, load_run_file
 from cluster.tables import console, plain_table
 from cluster.texts import costs_cells
 from cluster.verify import run_bundle
-from cost_model.store import Store
 from network.answers import count_right
 from network.samples import Samples
 from runtime.bounds import Bounds
 from tracker.device import DeviceKey
 from tracker.failure import Failure
 from workers.device import DeviceDriver
-from workers.sources import accuracy_versions
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-NETWORKS = ("cifar10_quick", "vgg16")
 LATENCIES = (70, 50, 35, 25, 20, 15)
 MEMORIES = (100, 60, 40, 30)
 
@@ -65,14 +61,10 @@ class Pair:
         return Bounds.parse({"latency": f"{self.latency}%", "memory": f"{self.memory}%"})
 
     @property
-    def device(self) -> str:
-        """The embedded device of its class."""
-        return f"{self.device_class}.local"
-
-    def folder(self, out: Path) -> RunFolder:
-        """Where it is handed over."""
+    def job(self) -> Job:
+        """What is solved and handed over."""
         name = f"{self.network}-{self.device_class}-latency{self.latency}-memory{self.memory}"
-        return prepare(out, name)
+        return Job(self.network, self.device_class, Goal(self.bounds), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen = console()
     pairs = quick_pairs() if options.quick else all_pairs()
     try:
-        for name, several in groupby(pairs, key=lambda each: each.network):
-            solve(name, [each for each in several if not solved(each, options.out)], options.out, screen)
+        solve([each.job for each in pairs], options.out, screen)
         verdicts = run_afresh(pairs, options.out, answers=not options.quick)
     except ValueError as error:
         print(f"benchmarks.bounds: {error}", file=sys.stderr)
@@ -125,56 +116,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def all_pairs() -> list[Pair]:
     """The whole grid for every network and class of this machine."""
-    return [Pair(*each) for each in product(NETWORKS, local_classes(), LATENCIES, MEMORIES)]
+    return [Pair(*each) for each in product(SHIPPED, local_classes(), LATENCIES, MEMORIES)]
 
 
 def quick_pairs() -> list[Pair]:
     """Every point of the grid once, networks and classes in turns."""
-    where = list(product(NETWORKS, local_classes()))
+    where = list(product(SHIPPED, local_classes()))
     grid = list(product(LATENCIES, MEMORIES))
     # Five is prime to the number of places: neighbours in the grid go to different ones.
     pairs = [
         Pair(*where[(5 * index + index // len(where)) % len(where)], *point)
         for index, point in enumerate(grid)
     ]
-    return sorted(pairs, key=lambda each: NETWORKS.index(each.network))
-
-
-def solved(pair: Pair, out: Path) -> bool:
-    """Whether an earlier call with the same sources handed the pair over."""
-    folder = pair.folder(out)
-    if not folder.configuration(pair.device).is_file():
-        return False
-    certificate = read_result(folder, pair.device).certificate
-    return certificate is not None and certificate.versions["results"] == accuracy_versions()
-
-
-def solve(network: str, pairs: Sequence[Pair], out: Path, screen: Console) -> None:
-    """Hand over every pair, on one site."""
-    if not pairs:
-        return
-    path = EXAMPLES / network / "run.yaml"
-    job = load_run_file(path)
-    with (
-        Store(prepare(out, network).store) as store,
-        open_site(job, load_inputs(job), ClusterSettings(), None, screen) as site,
-    ):
-        for number, pair in enumerate(pairs, start=1):
-            screen.print(f"{network} {number}/{len(pairs)}: {pair.device_class} {pair.bounds}", markup=False)
-            with ProgressView(screen) as view:
-                bounds = {pair.device_class: pair.bounds}
-                Execution(site, path, pair.folder(out), store, bounds).run(view)
+    return sorted(pairs, key=lambda each: list(SHIPPED).index(each.network))
 
 
 def run_afresh(pairs: Sequence[Pair], out: Path, *, answers: bool) -> list[Verdict]:
     """A new session for every pair; with ``answers`` every evaluation sample is answered anew as well."""
-    jobs = {name: load_run_file(EXAMPLES / name / "run.yaml") for name in NETWORKS}
+    jobs = {name: load_run_file(run_file(name)) for name in SHIPPED}
     evaluation = {name: load_inputs(job).evaluation for name, job in jobs.items()}
     with embedded_fleet(local_classes()) as tracker:
-        drivers = {pair.device: DeviceDriver(tracker, DeviceKey.parse(pair.device)) for pair in pairs}
+        drivers = {pair.job.device: DeviceDriver(tracker, DeviceKey.parse(pair.job.device)) for pair in pairs}
         return [
             _run_afresh(
-                pair, drivers[pair.device], jobs[pair.network], evaluation[pair.network], out, answers
+                pair, drivers[pair.job.device], jobs[pair.network], evaluation[pair.network], out, answers
             )
             for pair in pairs
         ]
@@ -183,10 +148,10 @@ def run_afresh(pairs: Sequence[Pair], out: Path, *, answers: bool) -> list[Verdi
 def _run_afresh(
     pair: Pair, driver: DeviceDriver, job: RunFile, evaluation: Samples, out: Path, answers: bool
 ) -> Verdict:
-    folder = pair.folder(out)
-    if not folder.configuration(pair.device).is_file():
+    folder = pair.job.folder(out)
+    if not folder.configuration(pair.job.device).is_file():
         return Verdict(pair, None, "its job handed nothing over")
-    result = read_result(folder, pair.device)
+    result = read_result(folder, pair.job.device)
     samples = evaluation if answers else evaluation.take(1)
     outcome = run_bundle(folder, driver, samples, job.verify.runs)
     if isinstance(outcome, Failure) or result.certificate is None:

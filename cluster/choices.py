@@ -9,9 +9,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.decision import nearest_bounds, target_limits
+from cluster.goal import Goal, Objective
+from cluster.least_loss import nearest_bounds
 from cluster.outputs import OutputError, RunFolder, write_atomically
 from cluster.problem import Infeasible, Problem, Solution
+from cluster.search import target_limits
 from cluster.solver import solve
 from cost_model.loss_curve import LossCurve
 from runtime.bounds import Bounds
@@ -32,11 +34,18 @@ class Choices:
     problem: Problem
     curve: LossCurve
     """From summed divergence to loss."""
+    objective: Objective = "loss"
 
-    def answer(self, bounds: Bounds) -> Solution | Infeasible:
-        """The best configuration under these bounds, as far as what was measured can tell."""
-        limits = bounds.resolve(self.exact)
-        return solve(self.problem, target_limits(limits, self.headroom, self.curve.divergence_for))
+    @property
+    def goal(self) -> Goal:
+        """As the run stated it."""
+        return Goal(self.bounds, self.objective)
+
+    def answer(self, goal: Goal) -> Solution | Infeasible:
+        """The best configuration for this goal, as far as what was measured can tell."""
+        limits = goal.bounds.resolve(self.exact)
+        target = target_limits(limits, self.headroom, self.curve.divergence_for)
+        return solve(self.problem, target, goal.solved)
 
     def nearest(self, outcome: Infeasible) -> dict[str, float | None]:
         """The nearest feasible bounds, each with the others kept."""

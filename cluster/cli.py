@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.goal import OBJECTIVES
 from tracker.levels import LEVELS
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ def _add_configure(commands: Subparsers) -> None:
         metavar="KIND=VALUE",
         help="latency=20%%, memory=1MiB, loss=1pp ...",
     )
+    configure.add_argument(
+        "--objective",
+        choices=OBJECTIVES,
+        help="what is to be least (default: as in the run)",
+    )
     configure.add_argument("--device", help="only this CLASS or CLASS.UNIT")
     configure.set_defaults(command=_configure)
 
@@ -169,7 +175,7 @@ def _configure(options: argparse.Namespace) -> int:
     from runtime.bounds import parse_bound
 
     bounds = [parse_bound(text) for text in options.bound]
-    return configure(options.run, bounds, options.device, console())
+    return configure(options.run, bounds, options.objective, options.device, console())
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cluster.choices import Choices, read_choices
 from cluster.errors import ClusterError
+from cluster.goal import Goal, Objective
 from cluster.outputs import find
 from cluster.problem import Infeasible, Solution
 from cluster.tables import plain_table
@@ -18,11 +19,14 @@ from cost_model.accuracy import approximation_of
 from runtime.bounds import Bound, Bounds
 
 
-def configure(run: Path, bounds: Sequence[Bound], device: str | None, console: Console) -> int:
+def configure(
+    run: Path, bounds: Sequence[Bound], objective: Objective | None, device: str | None, console: Console
+) -> int:
     """Print what each device would get; 1 where some device cannot keep its bounds.
 
-    The bounds replace those of the same kind that the run stated. Raises errors of our packages for a folder
-    that is no run, and for a device that it does not have.
+    The bounds replace those of the same kind that the run stated, an objective replaces the run's. Raises
+    errors of our packages for a folder that is no run, for a device that it does not have, and for an
+    objective that needs a bound on the loss where there is none.
     """
     chosen = [
         each
@@ -31,8 +35,11 @@ def configure(run: Path, bounds: Sequence[Bound], device: str | None, console: C
     ]
     if not chosen:
         raise ClusterError(f"{run} has no device {device}; `ls {run}/configs` shows those it has")
-    answers = [(each, each.bounds.override(*bounds)) for each in chosen]
-    solved = [(each, stated, each.answer(stated)) for each, stated in answers]
+    goals = [Goal(each.bounds.override(*bounds), objective or each.objective) for each in chosen]
+    for each, goal in zip(chosen, goals, strict=True):
+        if flaw := goal.flaw():
+            raise ClusterError(f"the objective of {each.device} {flaw}")
+    solved = [(each, goal, each.answer(goal)) for each, goal in zip(chosen, goals, strict=True)]
     console.print(_table(solved))
     for each, _, answer in solved:
         if isinstance(answer, Infeasible):
@@ -41,10 +48,10 @@ def configure(run: Path, bounds: Sequence[Bound], device: str | None, console: C
     return int(any(isinstance(answer, Infeasible) for _, _, answer in solved))
 
 
-def _table(solved: Sequence[tuple[Choices, Bounds, Solution | Infeasible]]) -> Table:
+def _table(solved: Sequence[tuple[Choices, Goal, Solution | Infeasible]]) -> Table:
     table = plain_table("device", "bounds", "layers", right=("latency", "memory", "storage", "loss", ""))
-    for choices, bounds, answer in solved:
-        table.add_row(choices.device, str(bounds), *_cells(choices, bounds, answer))
+    for choices, goal, answer in solved:
+        table.add_row(choices.device, str(goal), *_cells(choices, goal.bounds, answer))
     return table
 
 

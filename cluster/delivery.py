@@ -12,6 +12,7 @@ from cluster.choices import Choices
 from cluster.decision import Finished
 from cluster.device_result import DeviceResult
 from cluster.errors import ClusterError
+from cluster.goal import Goal
 from cluster.ledger import Ledger, class_of
 from cluster.model import problem_of
 from cluster.selection import Selection
@@ -33,20 +34,21 @@ class Delivery:
     network: Network
     targets: Mapping[str, Target]
     ledger: Ledger
-    bounds: Mapping[str, Bounds]
+    goals: Mapping[str, Goal]
 
     def result(self, device: str, outcome: Finished, rounds: int) -> DeviceResult:
         """The device's configuration with the certificate of its latest run."""
         runs = reversed(self.ledger.network_runs(device))
         run = next(each for each in runs if each.configuration == outcome.selection.key)
-        bounds = self.bounds[class_of(device)]
+        goal = self.goals[class_of(device)]
         certificate = self._certificate(run, self.ledger.answers(run), VERDICTS[outcome.verdict], rounds)
         return DeviceResult(
             self._configuration(device, outcome.selection),
-            bounds,
-            bounds.resolve(certificate.exact),
+            goal.bounds,
+            goal.bounds.resolve(certificate.exact),
             certificate,
             outcome.nearest,
+            goal.objective,
         )
 
     def exact_result(self, device: str) -> DeviceResult:
@@ -61,13 +63,15 @@ class Delivery:
     def choices(self, device: str, headroom: float) -> Choices:
         """What the device can choose from, for later questions."""
         table, knowledge = self.ledger.tables[class_of(device)], self.ledger.knowledge(device)
+        goal = self.goals[class_of(device)]
         return Choices(
             device,
-            self.bounds[class_of(device)],
+            goal.bounds,
             knowledge.runs[0].exact,
             headroom,
             problem_of(table, knowledge),
             knowledge.accuracy.curve,
+            goal.objective,
         )
 
     def write_bundle(self, folder: Path, result: DeviceResult, executable: Executable) -> Bundle:
@@ -92,7 +96,7 @@ class Delivery:
     ) -> Certificate:
         exact = self.ledger.exact_run(run.device)
         exact_answers = answers if exact is None else self.ledger.answers(exact)
-        percentile = self.bounds[run.device_class].percentile
+        percentile = self.goals[run.device_class].bounds.percentile
         terms = Terms(verdict, percentile, self.ledger.scope.confidence, rounds)
         return certificate_of(run, exact or run, answers, exact_answers, terms)
 

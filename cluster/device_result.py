@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
+from cluster.goal import OBJECTIVES, Goal, Objective
 from runtime.bounds import Bounds, ResolvedBounds
 from runtime.configuration import Certificate, Configuration
 from runtime.records import from_plain, to_plain
@@ -29,6 +30,13 @@ class DeviceResult:
     """``None`` where the configuration has not run on the device."""
     nearest: Mapping[str, float | None]
     """Where no configuration keeps the bounds: for each the nearest feasible value with the others kept."""
+    objective: Objective = "loss"
+    """What was to be least inside the bounds."""
+
+    @property
+    def goal(self) -> Goal:
+        """Bounds and objective."""
+        return Goal(self.bounds, self.objective)
 
     @property
     def verdict(self) -> str:
@@ -61,6 +69,7 @@ def _plain(result: DeviceResult) -> dict[str, Any]:
         "network": configuration.network,
         "network_sha256": configuration.network_sha256,
         "target": configuration.target,
+        "objective": result.objective,
         "bounds": {"stated": result.bounds.to_dict(), "resolved": to_plain(result.limits)},
         "nearest_feasible": to_plain(result.nearest),
         "predicted": to_plain(configuration.predicted),
@@ -79,7 +88,14 @@ def _result(plain: Mapping[str, Any]) -> DeviceResult:
         from_plain(ResolvedBounds, plain["bounds"]["resolved"], "bounds.resolved"),
         Certificate.from_dict(plain["certificate"]) if plain["certificate"] else None,
         plain["nearest_feasible"],
+        _objective(plain.get("objective", "loss")),
     )
+
+
+def _objective(plain: Any) -> Objective:
+    if plain not in OBJECTIVES:
+        raise ValueError(f"its objective is {plain!r}, none of {', '.join(OBJECTIVES)}")
+    return cast("Objective", plain)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from cluster.joint_loss import JointLoss
 from cluster.model import Knowledge, Run
 from cluster.selection import Selection
 from cluster.table import Table
@@ -120,7 +121,7 @@ class Ledger:
             latency_s=self.latencies()[device_class],
             settled=self.settled(device_class),
             divergence={(layer, name): accuracy.divergence({layer: name}) for layer, name in names},
-            joint_loss_pp=self._joint_losses(device_class),
+            joint=self._joint_losses(device_class),
             runs=tuple(self.runs(device)),
             accuracy=accuracy,
         )
@@ -195,15 +196,16 @@ class Ledger:
             Costs(exact_latency_s, exact.peak_bytes, exact.storage_bytes, 0.0, exact_answers.accuracy),
         )
 
-    def _joint_losses(self, device_class: str) -> dict[tuple[str, ...], float]:
-        names = [candidates[0].layer for candidates in self.tables[device_class].layers]
-        exact = self._evaluated[configuration_key({})].accuracy
+    def _joint_losses(self, device_class: str) -> dict[tuple[str, ...], JointLoss]:
+        table, exact = self.tables[device_class], self._evaluated[configuration_key({})]
+        names = [candidates[0].layer for candidates in table.layers]
         every = ((configuration_variants(key), each) for key, each in self._evaluated.items())
-        return {
-            tuple(variants[name] for name in names): 100 * (exact - each.accuracy)
+        found = {
+            tuple(variants[name] for name in names): JointLoss.beside(exact, each)
             for variants, each in every
             if len(variants) == len(names)
         }
+        return found | {table.uniform_variants(EXACT): JointLoss.beside(exact, exact)}
 
     def _fit_latencies(self) -> dict[str, dict[str, float]]:
         """Measured medians, and predictions for what was not tried, of every class."""

@@ -39,12 +39,12 @@ from cluster.events import (
     RunConfiguration,
 )
 from cluster.fleet import Fleet, timing_cores
+from cluster.goal import Goal
 from cluster.ledger import Ledger, class_of
 from cluster.recorder import Recorder
 from cluster.rounds import Rounds
 from cluster.selection import Selection
 from cluster.work import Work
-from runtime.bounds import Bounds
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 from workers.build import Library
@@ -67,7 +67,8 @@ class Describe:
 class Terms:
     """What the run promises, and how patiently."""
 
-    bounds: Mapping[str, Bounds]
+    goals: Mapping[str, Goal]
+    """By class."""
     policy: Policy
     patience_s: float = 60.0
     """How long a class may be without any device."""
@@ -172,6 +173,8 @@ class Loop:
                 return Evaluated(layer)
             case EvaluateJointly(device, variants):
                 self._recorder.joint_effect(variants, _expect(result))
+                if not is_uniform(self._ledger.tables[class_of(device)], variants):
+                    self._rounds.add_evaluation(device)
                 return JointlyEvaluated(device)
             case RunConfiguration(device, selection):
                 return self._ran(device, selection, result)
@@ -215,9 +218,9 @@ class Loop:
             return Ran(device, str(result))
         executable = self._work.deployed(class_of(device), selection)
         run = self._recorder.run(device, selection, result, self._work.effect(result.answers), executable)
-        if run.disturbed(self._terms.bounds[class_of(device)].percentile):
+        if run.disturbed(self._terms.goals[class_of(device)].bounds.percentile):
             return Ran(device, "something else kept the device busy; leave it alone and run again")
-        if not is_uniform(self._ledger.tables[class_of(device)], selection):
+        if not is_uniform(self._ledger.tables[class_of(device)], selection.variants):
             self._rounds.add(device)
         return Ran(device)
 
@@ -257,9 +260,9 @@ class Loop:
         return decide(
             self._ledger.tables[class_of(device)],
             self._ledger.knowledge(device),
-            self._terms.bounds[class_of(device)],
+            self._terms.goals[class_of(device)],
             self._terms.policy,
-            self._rounds.of(device),
+            self._rounds.spent(device),
         )
 
     def _actor(self, device: str) -> Any:

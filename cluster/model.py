@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 
+from cluster.joint_loss import JointLoss
 from cluster.problem import Option, Problem
 from cluster.selection import Selection, candidate_latency_s, candidates_of, kernels_s, requests_of
 from cluster.table import Candidate, Table
@@ -37,8 +38,8 @@ class Knowledge:
     """Requests that were measured or are known to fail."""
     divergence: Mapping[tuple[str, str], float]
     """(Layer, approximation) to the divergence from the exact network's output."""
-    joint_loss_pp: Mapping[tuple[str, ...], float]
-    """Variants of a whole configuration to its loss on calibration samples."""
+    joint: Mapping[tuple[str, ...], JointLoss]
+    """Variants of a whole configuration, the exact one's included, to its loss on calibration samples."""
     runs: tuple[Run, ...]
     """The exact configuration's first, the latest last."""
     accuracy: AccuracyModel

@@ -16,6 +16,7 @@ from cluster.delivery import Delivery, same_bundle
 from cluster.device_result import DeviceResult
 from cluster.evidence import estimates_of, evidence_of
 from cluster.fleet import Fleet
+from cluster.goal import Goal
 from cluster.job import load_inputs
 from cluster.ledger import Ledger, Scope
 from cluster.loop import Loop, Terms
@@ -30,7 +31,6 @@ from cluster.settings import load_run_file
 from cluster.settings_fields import EMBEDDED
 from cluster.site import Site, cluster_settings, open_site
 from cost_model.store import Store
-from runtime.bounds import Bounds
 from workers.sources import accuracy_versions, fingerprint, kernel_versions
 
 
@@ -64,34 +64,34 @@ def run(path: Path, out: Path, tracker: str | None, console: Console) -> Outcome
         open_site(job, inputs, cluster, tracker, console) as site,
         ProgressView(console) as view,
     ):
-        bounds = {name: job.devices[name].bounds for name in site.plans}
-        return Execution(site, path, folder, store, bounds).run(view)
+        goals = {name: job.devices[name].goal for name in site.plans}
+        return Execution(site, path, folder, store, goals).run(view)
 
 
 class Execution:
-    """One set of bounds, by class, answered on a site; only classes with bounds take part."""
+    """One set of goals, by class, answered on a site; only classes with a goal take part."""
 
     def __init__(
-        self, site: Site, path: Path, folder: RunFolder, store: Store, bounds: Mapping[str, Bounds]
+        self, site: Site, path: Path, folder: RunFolder, store: Store, goals: Mapping[str, Goal]
     ) -> None:
         self._site, self._path, self._folder, self._store = site, path, folder, store
-        self._bounds = bounds
-        self._plans = {name: site.plans[name] for name in bounds}
+        self._goals = goals
+        self._plans = {name: site.plans[name] for name in goals}
         self._started = datetime.now(UTC)
         tables = {name: each.table for name, each in self._plans.items()}
         self._ledger = Ledger(store, self._scope(), tables)
-        self._delivery = Delivery(site.material.network, site.targets, self._ledger, bounds)
+        self._delivery = Delivery(site.material.network, site.targets, self._ledger, goals)
         self._rounds = Rounds(folder.path / "rounds.json", self._round_terms())
 
     def run(self, view: ProgressView) -> Outcome:
         """Measure, decide and verify what is not known yet, then hand everything over."""
-        site, job = self._site, self._site.job
+        site = self._site
         write_run(self._folder, self._record({}, finished=False))
         coordinator = Coordinator(self._wanted(), self._layers(), build_slots=site.cluster.build_cpus)
         names = [layer.name for layer in site.material.network.layers]
         recorder = Recorder(self._ledger, names, self._delivery.bundle_bytes)
-        terms = Terms(self._bounds, Policy(job.verify.rounds, job.verify.headroom))
-        fleet = Fleet(site.tracker, self._bounds)
+        terms = Terms(self._goals, self._policy())
+        fleet = Fleet(site.tracker, self._goals)
         loop = Loop(coordinator, self._ledger, recorder, self._rounds, site.crew, fleet, site.work, terms)
         loop.run(view)
         return self._hand_over(coordinator)
@@ -141,6 +141,10 @@ class Execution:
     def _choices(self, device: str) -> Choices:
         return self._delivery.choices(device, self._site.job.verify.headroom)
 
+    def _policy(self) -> Policy:
+        verify = self._site.job.verify
+        return Policy(verify.rounds, verify.headroom, verify.evaluations, verify.confidence)
+
     def _wanted(self) -> dict[str, list[str]]:
         share = self._site.job.measure.predicted_share
         return {
@@ -165,14 +169,14 @@ class Execution:
             evaluation=material.evaluation.sha256,
             kernel_versions=kernel_versions(),
             accuracy_versions=accuracy_versions(),
-            percentiles={name: each.percentile for name, each in self._bounds.items()},
+            percentiles={name: each.bounds.percentile for name, each in self._goals.items()},
             confidence=self._site.job.verify.confidence,
         )
 
     def _round_terms(self) -> str:
-        bounds = {name: str(each) for name, each in sorted(self._bounds.items())}
+        goals = {name: str(each) for name, each in sorted(self._goals.items())}
         return (
-            f"{bounds}, {self._site.job.verify}, {accuracy_versions()}, {self._site.material.network.sha256}"
+            f"{goals}, {self._site.job.verify}, {accuracy_versions()}, {self._site.material.network.sha256}"
         )
 
     def _record(self, verdicts: Mapping[str, str], *, finished: bool) -> RunRecord:

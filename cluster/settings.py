@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cluster.goal import Goal
 from cluster.settings_errors import misplaced, validated
 from cluster.settings_fields import (
     EMBEDDED,
@@ -21,6 +22,7 @@ from cluster.settings_fields import (
     Name,
     Share,
     StatedBounds,
+    StatedObjective,
     Tracker,
 )
 from cluster.yaml_lines import SettingsError, read_yaml
@@ -60,9 +62,22 @@ class DeviceSettings(Settings):
     """What is asked of every device of a class."""
 
     bounds: StatedBounds
+    objective: StatedObjective = "loss"
+    """What is to be least inside the bounds: loss, latency, memory or storage."""
     target: TargetSettings | None = None
     threads: int = Field(default=1, ge=1)
     """That kernels may use, at most as many as the device has timing cores."""
+
+    @property
+    def goal(self) -> Goal:
+        """Bounds and objective."""
+        return Goal(self.bounds, self.objective)
+
+    @model_validator(mode="after")
+    def _the_goal_can_be_wanted(self) -> Self:
+        if flaw := self.goal.flaw():
+            raise misplaced({("objective",): flaw}, "device")
+        return self
 
 
 class MeasureSettings(Settings):
@@ -92,8 +107,12 @@ class VerifySettings(Settings):
     """Inferences on the device, each beside one of the exact configuration."""
     rounds: int = Field(default=5, ge=1)
     """Configurations that may be tried on a device."""
+    evaluations: int = Field(default=8, ge=1)
+    """Configurations whose accuracy may be tried for an objective other than loss; as many again whenever the
+    evaluation samples refuse one that the calibration samples allow."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """That the true latency percentile is not above what the certificate says."""
+    """That the true latency percentile is not above what the certificate says; and where evaluation samples
+    refuse what calibration samples allow, that the loss is below its bound, in the last round."""
     headroom: Share = 0.05
     """Of the latency bound: left free when choosing, because a device is never twice the same."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
+from cluster.goal import OBJECTIVES, Objective
 from cluster.settings_errors import misplaced, unknown
 from cluster.yaml_lines import KeyPath
 from network.approximations import method_names
@@ -73,6 +74,12 @@ def _bounds(value: Any) -> Bounds:
     return Bounds().override(*bounds)
 
 
+def _objective(value: Any) -> Objective:
+    if value not in OBJECTIVES:
+        raise ValueError(f"{value!r} {unknown(str(value), OBJECTIVES, 'objective')}")
+    return cast("Objective", value)
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]+$")]
 """Also of a device class: part of file names and tracker keys, where dot and colon mean something."""
 AnyPath = Annotated[Path, PlainValidator(_path)]
@@ -82,3 +89,4 @@ Tracker = Annotated[Literal["embedded"] | Address, PlainValidator(_tracker)]
 Method = Annotated[str, PlainValidator(_method)]
 Degree = Annotated[Fraction, PlainValidator(_degree)]
 StatedBounds = Annotated[Bounds, PlainValidator(_bounds)]
+StatedObjective = Annotated[Objective, PlainValidator(_objective)]

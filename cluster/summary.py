@@ -43,7 +43,7 @@ def certificate_table(results: Sequence[DeviceResult]) -> Table:
     """A row a device: bounds, and what was verified with its share of the exact configuration's."""
     table = plain_table("device", "bounds", right=("latency", "memory", "storage", "loss", "certificate"))
     for result in results:
-        table.add_row(result.configuration.device, str(result.bounds), *_verified(result))
+        table.add_row(result.configuration.device, str(result.goal), *_verified(result))
     return table
 
 

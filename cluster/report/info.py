@@ -41,6 +41,8 @@ class DeviceInfo:
     cpu: str
     target: str
     verdict: str
+    objective: str
+    """What was to be least inside the bounds."""
     predicted: Costs
     certificate: Certificate | None
     nearest: Mapping[str, float | None]
@@ -74,6 +76,7 @@ def _device(evidence: Evidence) -> DeviceInfo:
         cpu=evidence.cpu,
         target=configuration.target,
         verdict=result.verdict,
+        objective=result.objective,
         predicted=configuration.predicted,
         certificate=certificate,
         nearest=result.nearest,

@@ -65,9 +65,8 @@ def _footer(info: ReportInfo) -> str:
 
 def _section(device: DeviceInfo) -> str:
     heading = tag("h2", f"{escape(device.device)} {_badge(device.verdict)}")
-    subtitle = tag(
-        "p", escape(" · ".join(each for each in (device.cpu, device.target) if each)), class_="facts"
-    )
+    facts = (device.cpu, device.target, f"least {device.objective} inside the bounds")
+    subtitle = tag("p", escape(" · ".join(each for each in facts if each)), class_="facts")
     return tag(
         "section",
         heading

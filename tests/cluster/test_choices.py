@@ -10,6 +10,7 @@ from rich.console import Console
 from cluster.choices import Choices, read_choices, write_choices
 from cluster.configure import configure
 from cluster.errors import ClusterError
+from cluster.goal import Goal, Objective
 from cluster.model import problem_of
 from cluster.outputs import OutputError, RunFolder, RunRecord, prepare, write_run
 from cluster.planning import ClassPlan
@@ -41,14 +42,16 @@ def folder(tmp_path: Path, choices: Choices) -> RunFolder:
 
 
 def answered(choices: Choices, **bounds: str) -> Solution:
-    answer = choices.answer(Bounds.parse(bounds))
+    answer = choices.answer(Goal(Bounds.parse(bounds)))
     assert isinstance(answer, Solution)
     return answer
 
 
-def shown(folder: RunFolder, *bounds: str, device: str | None = None) -> tuple[int, str]:
+def shown(
+    folder: RunFolder, *bounds: str, objective: Objective | None = None, device: str | None = None
+) -> tuple[int, str]:
     console = Console(file=io.StringIO(), width=200)
-    code = configure(folder.path, [parse_bound(each) for each in bounds], device, console)
+    code = configure(folder.path, [parse_bound(each) for each in bounds], objective, device, console)
     return code, console.file.getvalue()
 
 
@@ -81,7 +84,7 @@ def test_less_time_is_paid_with_loss(choices: Choices):
 
 
 def test_what_is_infeasible_names_bounds_that_are_feasible(choices: Choices):
-    answer = choices.answer(Bounds.parse({"latency": "0.1%", "loss": "20pp"}))
+    answer = choices.answer(Goal(Bounds.parse({"latency": "0.1%", "loss": "20pp"})))
     assert isinstance(answer, Infeasible)
     nearest = choices.nearest(answer)
     assert set(nearest) == {"latency", "loss"}
@@ -109,6 +112,29 @@ def test_bounds_replace_those_of_the_same_kind(folder: RunFolder):
     assert code == 0
     assert "latency=90%@p99, memory=2MiB, loss=10pp" in text
     assert "p99" in text
+
+
+@pytest.mark.parametrize("objective", ["latency", "memory", "storage"])
+def test_an_objective_is_paid_with_all_of_the_loss_that_is_allowed(choices: Choices, objective: Objective):
+    bounds = Bounds.parse({"loss": "5pp"})
+    least_loss, cheapest = (choices.answer(Goal(bounds, each)) for each in ("loss", objective))
+    assert isinstance(least_loss, Solution)
+    assert isinstance(cheapest, Solution)
+    before, after = choices.costs(least_loss), choices.costs(cheapest)
+    assert Goal(bounds, objective).cost(after) < Goal(bounds, objective).cost(before)
+    assert before.loss_pp <= after.loss_pp <= 5
+
+
+def test_an_objective_replaces_that_of_the_run(folder: RunFolder):
+    code, text = shown(folder, "latency=1000%", objective="storage", device="lab.one")
+    assert code == 0
+    assert "least storage, latency=1000%@p95, loss=10pp" in text
+
+
+def test_an_objective_without_a_bound_on_what_is_lost(folder: RunFolder, choices: Choices):
+    write_choices(folder, replace(choices, bounds=Bounds.parse({"latency": "80%"})))
+    with pytest.raises(ClusterError, match=r"objective of lab\.one is memory, and no bound says how much"):
+        shown(folder, objective="memory", device="lab.one")
 
 
 def test_infeasible_bounds_are_told_so(folder: RunFolder):

@@ -82,7 +82,7 @@ def test_the_uniform_configurations_come_first(table):
     world.walk()
     kinds = [type(each) for each in world.walked[:5]]
     assert kinds == [NeedMeasurements, NeedRun, NeedMeasurements, NeedEvaluation, NeedRun]
-    assert all(is_uniform(table, each.selection) for each in world.runs[:2])
+    assert all(is_uniform(table, each.selection.variants) for each in world.runs[:2])
     assert names(table, world.runs[0].selection) == {"exact"}
     assert "int8" in names(table, world.runs[1].selection)
 
@@ -128,9 +128,20 @@ def test_a_loss_bound_is_kept_on_the_samples_that_choices_are_made_on(table):
     world = World(Truth(5, table), Bounds.parse({"latency": "50%", "loss": "0.3pp"}))
     outcome = world.walk()
     for each in world.runs:
-        assert is_uniform(table, each.selection) or world.joint[each.selection.variants] <= 0.3
+        variants = each.selection.variants
+        assert is_uniform(table, variants) or world.joint[variants].loss_pp <= 0.3
     if outcome.verdict == "holds":
         assert run_of(world, outcome).costs.loss_pp <= 0.3
+
+
+@pytest.mark.parametrize("objective", ["loss", "latency"])
+def test_a_run_of_a_job_with_other_calibration_samples_counts_if_nothing_better_is_found(table, objective):
+    world = World(Truth(5, table), Bounds.parse({"memory": "90%", "loss": "2pp"}), objective=objective)
+    world.walk()
+    world.joint = {each: loss for each, loss in world.joint.items() if is_uniform(table, each)}
+    outcome = world.walk()
+    assert outcome.verdict == "holds"
+    assert outcome.selection.variants in world.joint
 
 
 def test_more_accuracy_than_the_exact_network_has_is_infeasible(table):

@@ -13,6 +13,7 @@ from cluster.decision import Finished
 from cluster.delivery import Delivery, same_bundle
 from cluster.device_result import DeviceResult, from_yaml, to_yaml
 from cluster.errors import ClusterError
+from cluster.goal import Goal
 from cluster.ledger import Ledger, Scope
 from cluster.planning import ClassPlan
 from cluster.recorder import Recorder
@@ -54,7 +55,7 @@ def case(small: Small, plan: ClassPlan, tmp_path_factory: pytest.TempPathFactory
     scope = Scope(small.network.sha256, "c", "e", "k", "a", {"lab": BOUNDS.percentile}, 0.9)
     with Store(tmp_path_factory.mktemp("store") / "store.sqlite") as store:
         ledger = Ledger(store, scope, {"lab": plan.table})
-        delivery = Delivery(small.network, {"lab": plan.target}, ledger, {"lab": BOUNDS})
+        delivery = Delivery(small.network, {"lab": plan.target}, ledger, {"lab": Goal(BOUNDS)})
         recorder = Recorder(ledger, [each.name for each in small.network.layers], delivery.bundle_bytes)
         bench = Bench(small.known, small.samples)
         for layer, several in small.known.variants.items():

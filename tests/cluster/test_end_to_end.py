@@ -1,6 +1,7 @@
 """The whole job with a real tracker, real devices and Ray, each command a process of its own."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ from cluster.choices import read_choices
 from cluster.outputs import RunFolder, find, read_result, read_run
 from cost_model.store import Store
 from network.onnx_import import load
-from tests.cluster.jobs import CIFAR10_QUICK, ROOT, SCALE, CommandLine, Job, tiny_network, write_job
+from tests.cluster.jobs import BOUNDS, CIFAR10_QUICK, ROOT, SCALE, CommandLine, Job, tiny_network, write_job
 from tests.tracker.servers import stock_server, wait_until
 from tracker.device import DeviceKey
 from tracker.tracker import TrackerProcess
@@ -154,7 +155,7 @@ def test_the_choices_give_the_chosen_configuration_again(folder: RunFolder) -> N
     assert certificate is not None
     assert choices.device == DEVICE
     assert choices.exact.accuracy == certificate.exact_accuracy
-    answer = choices.answer(choices.bounds)
+    answer = choices.answer(choices.goal)
     assert len(answer.variants) == len(read_result(folder, DEVICE).configuration.layers)
 
 
@@ -194,6 +195,31 @@ def test_a_second_run_measures_nothing_new(blinknet: CommandLine, job: Job) -> N
     blinknet.run(*job.arguments)
     with Store(job.store, readonly=True) as store:
         assert store.count() == before
+
+
+def test_an_objective_is_answered_from_the_same_measurements(
+    blinknet: CommandLine, job: Job, folder: RunFolder, tmp_path: Path
+) -> None:
+    run_file, out = job.run_file.with_name("smallest.yaml"), tmp_path / "out"
+    stated = f"bounds: {{{BOUNDS}}}"
+    run_file.write_text(job.run_file.read_text().replace(stated, f"{stated}\n    objective: storage"))
+    shutil.copytree(job.out, out)
+    output = blinknet.run("run", str(run_file), "--out", str(out))
+    assert f"least storage, {read_result(folder, DEVICE).bounds}" in " ".join(output.split())
+    least_loss, smallest = (read_result(each, DEVICE) for each in (folder, find(out / "small")))
+    assert (smallest.objective, smallest.verdict) == ("storage", "holds")
+    assert smallest.certificate is not None
+    assert least_loss.certificate is not None
+    assert not smallest.limits.violated(smallest.certificate.costs)
+    assert smallest.certificate.storage_bytes <= least_loss.certificate.storage_bytes
+    assert "objective: storage" in find(out / "small").configuration(DEVICE).read_text()
+    assert "least storage inside the bounds" in find(out / "small").report.read_text()
+
+
+def test_configure_answers_another_objective(blinknet: CommandLine, job: Job) -> None:
+    output = blinknet.run("configure", str(job.folder), "--objective", "latency", "--bound", "loss=15pp")
+    assert "least latency, " in output
+    assert "loss=15pp" in output
 
 
 def test_verify_issues_the_certificate_anew(blinknet: CommandLine, job: Job, folder: RunFolder) -> None:

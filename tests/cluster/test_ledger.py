@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster.joint_loss import JointLoss
 from cluster.ledger import Ledger, Scope, class_of
 from cluster.planning import ClassPlan
 from cluster.recorder import Recorder
@@ -132,7 +133,11 @@ def test_joint_losses_are_those_of_whole_configurations(ledger: Ledger, store: S
     recorder(ledger).joint_effect(variants, Effect(0.05, 85, 100))
     for each in (ledger, again(ledger, store)):
         knowledge = each.knowledge(DEVICE)
-        assert knowledge.joint_loss_pp == {variants: pytest.approx(5.0)}
+        exact = uniform(ledger, "exact").variants
+        assert knowledge.joint == {
+            exact: JointLoss(0.0, 0.0, 100),
+            variants: JointLoss(pytest.approx(5.0), 0.05, 100),
+        }
         assert knowledge.divergence["conv2", "int8"] == 0.01
         assert knowledge.divergence["conv2", "exact"] == 0
         assert knowledge.runs == ()

@@ -14,6 +14,7 @@ from ray.exceptions import RayTaskError
 from cluster.coordinator import Coordinator
 from cluster.decision import Finished, Policy, holds
 from cluster.events import EvaluateJointly, Measure, RunConfiguration
+from cluster.goal import Goal
 from cluster.ledger import Ledger, Scope
 from cluster.loop import Loop, Terms
 from cluster.planning import ClassPlan, first_requests
@@ -171,7 +172,7 @@ class Site:
             recorder = Recorder(ledger, list(approximations), lambda *_: 30_000)
             self.fleet, self.crew = Fleet(list(self.script)), Crew(Random(seed), self.fault)
             rounds = Rounds(self.folder / "rounds.json", "terms")
-            terms = Terms({"lab": BOUNDS}, Policy(5, 0.05), self.patience_s)
+            terms = Terms({"lab": Goal(BOUNDS)}, Policy(5, 0.05), self.patience_s)
             work = Work(truth, approximations)
             Loop(coordinator, ledger, recorder, rounds, self.crew, self.fleet, work, terms).run(
                 lambda _: None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cluster.goal import Goal
 from cluster.outputs import (
     DeviceResult,
     OutputError,
@@ -97,6 +98,16 @@ def test_the_file_is_made_for_readers(tmp_path):
     assert "latency: 20%@p95\n" in text
     assert yaml.safe_load(text)["verified"]["loss_pp"] == 0.59
     assert "&id" not in text
+    assert "\nobjective: loss\n" in text
+
+
+def test_an_objective_is_read_back_and_no_other_is_taken_for_one(tmp_path):
+    folder = prepare(tmp_path, "quick")
+    path = write_result(folder, replace(RESULT, objective="storage"))
+    assert read_result(folder, "x86-64-v3.unit.02").goal == Goal(BOUNDS, "storage")
+    path.write_text(path.read_text().replace("objective: storage", "objective: speed"))
+    with pytest.raises(OutputError, match="its objective is 'speed', none of loss, latency, memory, storage"):
+        read_result(folder, "x86-64-v3.unit.02")
 
 
 def test_a_run_is_read_back_as_written(tmp_path):

@@ -1,3 +1,4 @@
+import io
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -5,11 +6,13 @@ from random import Random
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from cluster.device_result import DeviceResult
 from cluster.outputs import RunRecord
 from cluster.report import Evidence, KernelEstimate, compute, formats, frontier, prediction, render
 from cluster.report.svg import Scale
+from cluster.summary import certificate_table
 from runtime.bounds import Bounds
 from runtime.configuration import Certificate, Configuration, Costs, LayerChoice
 
@@ -141,6 +144,22 @@ def test_a_bound_that_is_missed_is_seen(info):
     kept = {each.quantity: each.kept for each in info.devices[1].bounds}
     assert kept == {"latency": False, "memory": False, "storage": False, "loss": False}
     assert render(info).count('class="tile broken"') == 4
+
+
+def test_every_device_is_told_with_its_objective():
+    some = evidence("x86-64-v4")
+    fastest = replace(some, result=replace(some.result, objective="latency"))
+    page = render(compute(RECORD, [evidence(), fastest]))
+    assert page.index("least loss inside the bounds") < page.index("least latency inside the bounds")
+
+
+def test_the_closing_table_states_the_objective():
+    some = evidence().result
+    console = Console(file=io.StringIO(), width=200)
+    console.print(certificate_table([some, replace(some, objective="memory")]))
+    usual, smallest = console.file.getvalue().splitlines()[1:]
+    assert "  latency=20%@p95, memory=60%, loss=1pp  " in usual
+    assert "  least memory, latency=20%@p95, memory=60%, loss=1pp  " in smallest
 
 
 def test_the_frontier_shows_what_matters_and_counts_the_rest(info):

@@ -1,5 +1,6 @@
 import pytest
 
+from cluster.needs import Spent
 from cluster.rounds import Rounds
 
 
@@ -15,6 +16,15 @@ def test_rounds_survive_the_driver(path):
         rounds.add(device)
     again = Rounds(path, "bounds")
     assert (again.of("lab.one"), again.of("lab.two"), again.of("lab.three")) == (2, 1, 0)
+
+
+def test_evaluations_are_counted_beside_rounds(path):
+    rounds = Rounds(path, "bounds")
+    rounds.add("lab.one")
+    for _ in range(3):
+        rounds.add_evaluation("lab.one")
+    assert Rounds(path, "bounds").spent("lab.one") == rounds.spent("lab.one") == Spent(1, 3)
+    assert Rounds(path, "other bounds").spent("lab.one") == rounds.spent("lab.two") == Spent(0, 0)
 
 
 def test_other_bounds_start_from_nothing_and_replace_the_earlier_ones(path):

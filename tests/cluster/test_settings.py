@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.goal import Goal
 from cluster.settings import SettingsError, load_run_file
 from runtime.bounds import Bounds
 from tracker.address import Address
@@ -51,6 +52,15 @@ def test_a_minimal_file_has_defaults_and_paths_beside_it(folder):
     assert (run.verify.runs, run.measure.predicted_share, run.samples.scale) == (1000, 0.25, 1.0)
 
 
+@pytest.mark.parametrize("bound", ["loss: 1pp", "accuracy: 90%"])
+def test_an_objective_goes_with_a_bound_on_what_is_lost(folder, bound):
+    assert load(folder, MINIMAL).devices["x86-64-v3"].goal.objective == "loss"
+    run = load(folder, MINIMAL.replace("loss: 1pp}", f"{bound}}}\n    objective: storage"))
+    device = run.devices["x86-64-v3"]
+    assert device.goal == Goal(device.bounds, "storage")
+    assert str(device.goal).startswith("least storage, latency=20%@p95, memory=60%, ")
+
+
 def test_everything_can_be_stated(folder):
     run = load(
         folder,
@@ -86,6 +96,8 @@ verify: {runs: 59, rounds: 1, confidence: 0.95, headroom: 0.1}
         ("latency: 20%", "latency: 20", 8, "bounds.latency is wrong: latency 20 has no unit; write '20%'"),
         ("{latency: 20%, memory: 60%, loss: 1pp}", "{}", 8, "bounds states nothing; write for"),
         ("20%", "20%@p99.9", 8, "asks for percentile 99.9 of x86-64-v3 from 1000 runs; write 2995 or more"),
+        (", loss: 1pp}", "}\n    objective: memory", 9, "objective is memory, and no bound says how"),
+        ("    bounds", "    objective: speed\n    bounds", 8, "'speed' is no objective here; allowed: loss"),
         ("x86-64-v3", "rpi:4", 7, "devices.rpi:4 is no name; use letters"),
     ],
 )  # fmt: skip

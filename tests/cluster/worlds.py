@@ -11,11 +11,14 @@ from cluster.decision import (
     NeedMeasurements,
     NeedRun,
     Policy,
+    Spent,
     decide,
     is_uniform,
 )
+from cluster.goal import Goal, Objective
+from cluster.joint_loss import JointLoss
 from cluster.model import Knowledge, Run, planned_peak_bytes
-from cluster.selection import Selection, candidates_of, requests_of
+from cluster.selection import Selection, candidates_of, requests_of, select
 from cluster.table import Table
 from cost_model.accuracy import EXACT, AccuracyModel
 from cost_model.measurement import Evaluation, configuration_key
@@ -40,6 +43,8 @@ class Truth:
     """Error of predicted kernels, likewise."""
     failing: float = 0.0
     """Share of kernels that do not work, those of the exact configuration aside."""
+    harsher: float = 1.0
+    """What is lost on evaluation samples, by what is lost on calibration samples."""
 
     def draw(self, *about: object) -> Random:
         """The same for the same thing."""
@@ -73,6 +78,7 @@ class Truth:
         layers = [(each.layer, each.approximation) for each in candidates_of(self.table, selection)]
         total = sum(self.divergence(*each) for each in layers)
         luck = self.draw("answers", samples, tuple(layers)).uniform(0.8, 1.2)
+        luck *= self.harsher if samples == "evaluation" else 1.0
         return EXACT_CORRECT - round(SAMPLES * min(0.8, 0.5 * total * luck))
 
     def costs(self, selection: Selection, accuracy: float, session: float) -> Costs:
@@ -95,12 +101,15 @@ class World:
     bounds: Bounds
     policy: Policy = PATIENT
     settled: set[str] = field(default_factory=set)
-    joint: dict[tuple[str, ...], float] = field(default_factory=dict)
+    joint: dict[tuple[str, ...], JointLoss] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    objective: Objective = "loss"
     rounds: int = 0
+    evaluated: int = 0
     walked: list[Decision] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.joint[self.truth.table.uniform_variants(EXACT)] = JointLoss(0.0, 0.0, SAMPLES)
         self.evaluations = [self._evaluation({}, EXACT_CORRECT, 0.0)]
         for candidates in self.truth.table.layers:
             for layer, name in dict.fromkeys((each.layer, each.approximation) for each in candidates):
@@ -122,13 +131,24 @@ class World:
                 for candidates in table.layers
                 for each in candidates
             },
-            joint_loss_pp=dict(self.joint),
+            joint=dict(self.joint),
             runs=tuple(self.runs),
             accuracy=accuracy,
         )
 
+    def selected(self, variants: tuple[str, ...]) -> Selection:
+        """These variants with the fastest tiles, as far as is known."""
+        chosen = [self.truth.table.candidate(index, key) for index, key in enumerate(variants)]
+        return select(chosen, self.knowledge().latency_s)
+
+    def summed(self, variants: tuple[str, ...]) -> float:
+        """The divergence that the solver sees of a whole configuration."""
+        chosen = candidates_of(self.truth.table, self.selected(variants))
+        return sum(self.truth.divergence(each.layer, each.approximation) for each in chosen)
+
     def decide(self) -> Decision:
-        return decide(self.truth.table, self.knowledge(), self.bounds, self.policy, self.rounds)
+        goal, spent = Goal(self.bounds, self.objective), Spent(self.rounds, self.evaluated)
+        return decide(self.truth.table, self.knowledge(), goal, self.policy, spent)
 
     def walk(self, most: int = 400) -> Finished:
         """To the end; nothing is ever asked for twice."""
@@ -151,13 +171,14 @@ class World:
         raise AssertionError(f"no end after {most} decisions: {self.walked[-3:]}")
 
     def _evaluate(self, selection: Selection) -> None:
-        correct = self.truth.correct(selection, "calibration")
-        self.joint[selection.variants] = 100 * (EXACT_CORRECT - correct) / SAMPLES
         chosen = candidates_of(self.truth.table, selection)
         divergence = sum(self.truth.divergence(each.layer, each.approximation) for each in chosen)
-        self.evaluations.append(
-            self._evaluation({each.layer: each.key for each in chosen}, correct, divergence)
-        )
+        correct = self.truth.correct(selection, "calibration")
+        evaluation = self._evaluation({each.layer: each.key for each in chosen}, correct, divergence)
+        self.evaluations.append(evaluation)
+        self.joint[selection.variants] = JointLoss.beside(self.evaluations[0], evaluation)
+        if not is_uniform(self.truth.table, selection.variants):
+            self.evaluated += 1
 
     def _run(self, selection: Selection) -> None:
         assert all(self.truth.works(each) for each in requests_of(self.truth.table, selection))
@@ -168,7 +189,7 @@ class World:
         costs = self.truth.costs(selection, accuracy, session * exp(mood.gauss(0, self.truth.noise / 5)))
         reference = self.truth.costs(exact, EXACT_CORRECT / SAMPLES, session)
         self.runs.append(Run(selection, costs, reference))
-        if not is_uniform(self.truth.table, selection):
+        if not is_uniform(self.truth.table, selection.variants):
             self.rounds += 1
 
     @staticmethod

@@ -144,7 +144,7 @@ def quantized_edge():
     """The first two convolutions with uint8 between them."""
     first, second = NETWORK["first"], NETWORK["second"]
     shape = ((3, 3), (1, 1), (1, 1, 1, 1))
-    to_bytes = Conv2d((8, 8, 3), 16, *shape, "float32", "uint8", True)
+    to_bytes = Conv2d((8, 8, 3), 16, *shape, "float32", "uint8", False)
     steps = np.full(16, 1 / SCALE, "f4")
     wide = {"weight": first.weight, "bias": np.zeros(16, "f4"), "scale": steps}
     from_bytes = Conv2d((8, 8, 16), 16, *shape, "uint8", "float32", True)

@@ -1,0 +1,47 @@
+"""What a configuration loses, as far as a few thousand samples can tell. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+
+from cost_model.measurement import Evaluation
+
+CHANGED_PER_ROOT_NAT = 0.2
+"""Share of answers that turn right or wrong, by the root of the divergence in nats.
+
+A change of the logits moves samples across class boundaries in proportion to its size, and the divergence is
+the square of that. On the shipped networks the factor is 0.18 to 0.21 for configurations that lose up to one
+point (`changed_per_root_nat` of `python -m benchmarks.approximations`).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JointLoss:
+    """A whole configuration's answers to calibration samples beside the exact network's."""
+
+    loss_pp: float
+    divergence: float
+    """In nats, of the configuration as a whole."""
+    count: int
+
+    @classmethod
+    def beside(cls, exact: Evaluation, answers: Evaluation) -> JointLoss:
+        """What two evaluations on the same samples show."""
+        return cls(100 * (exact.accuracy - answers.accuracy), answers.divergence, answers.count)
+
+    def upper_pp(self, confidence: float) -> float:
+        """Upper end of the one-sided confidence interval of the loss."""
+        return self.loss_pp + NormalDist().inv_cdf(confidence) * self._deviation_pp
+
+    def lower_pp(self, confidence: float) -> float:
+        """The lower end."""
+        return self.loss_pp - NormalDist().inv_cdf(confidence) * self._deviation_pp
+
+    @property
+    def _deviation_pp(self) -> float:
+        """The samples are paired: only answers that turned right or wrong make noise, McNemar's variance."""
+        share = self.loss_pp / 100
+        changed = max(abs(share), CHANGED_PER_ROOT_NAT * sqrt(self.divergence))
+        return 100 * sqrt((changed - share**2) / self.count)
