@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,29 @@ def folded(model: onnx.ModelProto, known: Mapping[str, NDArray[Any]]) -> onnx.Mo
     return shorter
 
 
-def inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Shapes that are fully known; a flatten written as shape arithmetic needs data propagation."""
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What ONNX's shape inference finds out."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Those that are fully known."""
+    others: frozenset[str]
+    """Tensors that are known not to be float32."""
+
+
+def inferred(model: onnx.ModelProto) -> Inferred:
+    """Of all tensors; a flatten written as shape arithmetic needs data propagation."""
     try:
         graph = shape_inference.infer_shapes(model, data_prop=True).graph
     except shape_inference.InferenceError:
-        return {}
-    shapes = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        dimensions = [each.dim_value for each in value.type.tensor_type.shape.dim]
-        if all(dimensions):
-            shapes[value.name] = tuple(dimensions)
-    return shapes
+        return Inferred({}, frozenset())
+    tensors = {each.name: each.type.tensor_type for each in (*graph.input, *graph.value_info, *graph.output)}
+    shapes = {
+        name: tuple(each.dim_value for each in tensor.shape.dim)
+        for name, tensor in tensors.items()
+        if all(each.dim_value for each in tensor.shape.dim)
+    }
+    float32 = {onnx.TensorProto.UNDEFINED, onnx.TensorProto.FLOAT}
+    return Inferred(
+        shapes, frozenset(name for name, tensor in tensors.items() if tensor.elem_type not in float32)
+    )

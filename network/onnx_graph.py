@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import external_data_helper, helper
 
 from network.errors import NetworkError
-from network.onnx_constants import constants, folded, inferred_shapes
+from network.onnx_constants import constants, folded, inferred
 
 OPSETS = range(11, 23)
 _LOGGER = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ class Node:
     """Tensors that it reads and that are computed, in their order."""
     output_shape: tuple[int, ...] | None
     """As ONNX's shape inference sees it; None where that fails."""
+    is_float: bool
+    """Whether what it computes is float32; where nothing else is known, it is taken to be."""
     proto: onnx.NodeProto
     position: int
     """Of the output among those that the node writes."""
@@ -101,9 +103,13 @@ class _Walk:
         self.inputs = inputs
         self.opset = _opset(model)
         self.producers = {output: node for node in self.graph.node for output in node.output}
-        known = constants(self.graph, self.opset, inferred_shapes(model))
-        self.shapes = inferred_shapes(folded(model, known))
-        self.constants = constants(self.graph, self.opset, self.shapes)
+        self.inferred = inferred(model)
+        self.constants = constants(self.graph, self.opset, self.inferred.shapes)
+        if (
+            shorter := folded(model, self.constants)
+        ) is not model:  # It may tell more shapes, they constants.
+            self.inferred = inferred(shorter)
+            self.constants = constants(self.graph, self.opset, self.inferred.shapes)
 
     def nodes(self, outputs: Iterable[str]) -> tuple[Node, ...]:
         """In the order of the file, which ONNX wants to be topological."""
@@ -136,7 +142,8 @@ class _Walk:
             attributes,
             inputs,
             sources,
-            self.shapes.get(output),
+            self.inferred.shapes.get(output),
+            output not in self.inferred.others,
             proto,
             list(proto.output).index(output),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -30,9 +31,13 @@ def load(path: str | Path) -> Network:
     draft = Draft(_readers(graph))
     for name, shape in graph.inputs.items():
         draft.bind(name, draft.add(_input_layer(graph, name, shape), len(shape) + 1))
+    within: dict[str, Node] = {}
     for node in graph.nodes:
-        inputs = tuple(draft.read(name) for name in node.sources)
-        draft.bind(node.output, _imported(draft, node, inputs))
+        if node.is_float:
+            draft.bind(node.output, _imported(draft, node, within))
+        else:
+            within[node.output] = node
+    _check_outputs(graph, within)
     if not graph.nodes:
         raise NetworkError(f"{path} has no layers; export the trained network")
     outputs = draft.outputs(graph.outputs)
@@ -63,17 +68,41 @@ def _readers(graph: Graph) -> Counter[str]:
     return Counter([*graph.outputs.values(), *(name for node in graph.nodes for name in node.sources)])
 
 
-def _imported(draft: Draft, node: Node, inputs: tuple[Tensor, ...]) -> Tensor:
-    """By a layer of ours, or by an opaque one where there is none."""
+def _check_outputs(graph: Graph, within: Mapping[str, Node]) -> None:
+    for tensor in graph.outputs.values():
+        if tensor in within:
+            raise within[tensor].error("is an output, but is not supported", "export it with FLOAT outputs")
+
+
+def _imported(draft: Draft, node: Node, within: Mapping[str, Node]) -> Tensor:
+    """By a layer of ours, or by an opaque one where there is none.
+
+    ``within`` are the nodes whose tensors are not float32: they go into the layers of what reads them.
+    """
+    if ahead := _ahead(node, within):
+        return opaque(draft, node, tuple(ahead.values()), node.error("is not supported", _known()))
     try:
-        return _operator(node)(draft, node, inputs)
+        return _operator(node)(draft, node, tuple(draft.read(name) for name in node.sources))
     except NetworkError as unsupported:
-        return opaque(draft, node, inputs, unsupported)
+        return opaque(draft, node, (), unsupported)
+
+
+def _ahead(node: Node, within: Mapping[str, Node]) -> dict[str, Node]:
+    """What the node reads of those, and what these read, in the order in which it is computed."""
+    found: dict[str, Node] = {}
+    for name in node.sources:
+        if name in within:
+            found |= _ahead(within[name], within) | {name: within[name]}
+    return found
 
 
 def _operator(node: Node) -> Operator:
     known = operators()
     if node.kind not in known or node.position > 0:
         which = f"is not supported for output {node.output}" if node.position else "is not supported"
-        raise node.error(which, f"rewrite the network with: {', '.join(known)}")
+        raise node.error(which, _known())
     return known[node.kind]
+
+
+def _known() -> str:
+    return f"rewrite the network with: {', '.join(operators())}"

@@ -87,16 +87,19 @@ def load_samples(path: str | Path, network: Network, scale: float = 1.0, offset:
     )
     for name, scaled in zip(names.values(), (x, *others), strict=True):
         _check_values(path, name, scaled, len(x))
-    named = {
-        index: f"y_{output.name}"
-        for index, output in enumerate(network.outputs)
-        if f"y_{output.name}" in arrays
-    }
+    names_of_labels = _label_names(arrays, network)
     labels = {
         index: _labels(path, arrays, name, len(x), network.outputs[index], network.name)
-        for index, name in (named or {0: "y"}).items()
+        for index, name in names_of_labels.items()
     }
-    return Samples(x, next(iter(labels.values())), tuple(others), labels if named else {})
+    own = names_of_labels == {0: "y"}
+    return Samples(x, next(iter(labels.values())), tuple(others), {} if own else labels)
+
+
+def _label_names(arrays: Mapping[str, NDArray[Any]], network: Network) -> dict[int, str]:
+    """Which array holds the labels of which output, by its position."""
+    named = {index: f"y_{output.name}" for index, output in enumerate(network.outputs)}
+    return {index: name for index, name in named.items() if name in arrays} or {0: "y"}
 
 
 def _read(path: Path) -> Mapping[str, NDArray[Any]]:

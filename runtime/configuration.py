@@ -135,7 +135,7 @@ class Certificate:
     exact_accuracy: float
     loss_pp: float
     samples: int
-    """How many the accuracies were counted on."""
+    """How many labels the accuracies were counted on: one a sample, or one for each of its positions."""
     rounds: int
     """Configurations that ran on the device before this one was settled."""
     issued: str

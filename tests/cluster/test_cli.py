@@ -72,9 +72,9 @@ NETWORKS = {
     "empty": (lambda path: path.write_bytes(b""), [r"not a valid ONNX file"]),
     "operator": (
         lambda path: save(
-            path, chain(CONV, ("NonZero", [], {}), *HEAD), {"w": normal(4, 1, 3, 3)}, shape=(1, 1, 28, 28)
+            path, chain(CONV, ("Det", [], {}), *HEAD), {"w": normal(4, 1, 3, 3)}, shape=(1, 1, 28, 28)
         ),
-        [r"node t1 \(NonZero, opset 17\)", r"Conv", r"Relu", r"MaxPool"],
+        [r"node t1 \(Det, opset 17\)", r"Conv", r"Relu", r"MaxPool"],
     ),
 }
 

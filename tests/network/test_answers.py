@@ -155,7 +155,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def _choices(case: Case, approximation: str) -> dict[str, Choice]:
     chosen = plan_class("host", TARGET, case.known).table.uniform(approximation)
     variants = {each.layer: case.known.variant(each.layer, each.key) for each in chosen}
-    fitted = refit(case.known, variants, Executor(TARGET))
+    fitted = {name: case.known.fitted(each) for name, each in variants.items()}
     return {name: first_tiles(each, TARGET.isa) for name, each in fitted.items()}
 
 
@@ -217,10 +217,10 @@ def test_inputs_are_told_apart_by_name(tmp_path: Path):
     assert stored["input_shape"] == {"one": [1, 3, 6, 5], "two_image_0": [1, 3, 6, 5]}
     assert stored["output_shape"] == [1, 5]
     for wrong, words in (
-        ((one,), "one, two_image_0"),
+        ((one,), "1 arrays given"),
         ((one, two[:2]), "as many of each"),
-        (({"one": one, "two": two},), "one, two_image_0"),
-        ((one, two, one), "3 inputs"),
+        (({"one": one, "two": two},), "one, two given; give one, two_image_0"),
+        ((one, two, one), "3 arrays given; give one, two_image_0"),
         ((one, two[:, :2]), "two_image_0 has shape"),
     ):
         with pytest.raises(SampleError, match=words):
@@ -235,13 +235,16 @@ def test_answers_wait_until_the_end(tmp_path: Path):
     assert held["output_flat"] == ["dense1", "output_features"]
 
 
-def test_an_approximated_layer_is_seen_in_every_output_behind_it(case: Case):
+@pytest.mark.parametrize("name", ["features beside logits", "two images, one of which is read late"])
+def test_an_approximated_layer_is_seen_in_every_output_behind_it(name: str, tmp_path: Path):
+    case = _case(GRAPHS[name].write(tmp_path / "net.onnx"))
     bench = Bench(case.known, case.samples)
     exact = exact_answers(bench, case.samples.inputs, ())
     for layer in case.network.layers:
         found = evaluate_layer(bench, layer.name, ["int8"], ()) if _has_int8(case, layer.name) else None
         assert found is None or 0 <= found.effects["int8"].divergence < 0.1
-    fitted = {name: each.fitted for name, each in _choices(case, "int8").items()}
+    variants = {layer: each.fitted.variant for layer, each in _choices(case, "int8").items()}
+    fitted = refit(case.known, variants, Executor(TARGET))
     assert 0 < evaluate_configuration(bench, fitted, exact, ()).divergence < 0.3
 
 
