@@ -101,11 +101,14 @@ def _candidate(variant: Variant, isa: Isa, kernels: dict[str, KernelRequest]) ->
 
 
 def _sample(device_class: str, isa: Isa, kernel: Kernel, tile: tuple[int, ...]) -> Sample:
-    """The kernel as the latency model sees it; what has no window moves sample by sample."""
+    """The kernel as the latency model sees it: decoding stored weights makes another operator of it.
+
+    What has no window moves sample by sample.
+    """
     return Sample(
         kernel=request_key(kernel, tile),
         device_class=device_class,
-        operator=type(kernel).__name__.lower(),
+        operator=type(kernel).__name__.lower() + getattr(kernel, "storage", ""),
         work=kernel.work(isa),
         integer=kernel.arguments(isa)[0].dtype == "uint8",
         tile=tile,

@@ -20,7 +20,8 @@ CLIPPED_PERCENT = (0.0, 0.01, 0.1)
 """Shares of the values beyond the range on either side: min-max, and what ignores rare outliers."""
 CALIBRATION_VALUES = 1 << 20
 """More values than this change neither percentiles nor errors visibly; they cost time."""
-WEIGHT_RANGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
+WEIGHT_RANGES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
+"""Shares of the largest weight of a channel that the integers reach to: the fewer there are, the less."""
 WEIGHT_LEVELS = 127
 PASS_ON = {"max_pool", "avg_pool", "relu", "resize", "concat", "output"}
 """Operators whose output lies within their inputs' range, and is written as it is read."""
@@ -48,7 +49,7 @@ class QuantizedWeight:
     """``scale[channel] * values[channel]`` stands for a weight."""
 
     values: NDArray[np.int8]
-    """``(co, kh, kw, ci)``, from -127 to 127."""
+    """``(co, kh, kw, ci)``, from minus its levels to its levels."""
     scale: NDArray[np.float32]
     """``(co,)``."""
 
@@ -89,15 +90,18 @@ def _groups(network: Network) -> list[list[str]]:
     return list({id(each): each for each in groups.values()}.values())
 
 
-def quantize_weight(weight: NDArray[np.float32]) -> QuantizedWeight:
-    """A weight ``(co, kh, kw, ci)`` in int8; each channel's range is the one with the least squared error."""
+def quantize_weight(weight: NDArray[np.float32], levels: int = WEIGHT_LEVELS) -> QuantizedWeight:
+    """A weight ``(co, kh, kw, ci)`` in int8, from ``-levels`` to ``levels``.
+
+    Each channel's range is the one with the least squared error.
+    """
     rows = weight.reshape(len(weight), -1)
     largest = np.abs(rows).max(axis=1)
-    full = np.where(largest > 0, largest, 1.0) / WEIGHT_LEVELS
+    full = np.where(largest > 0, largest, 1.0) / levels
     scales = [(full * share).astype(np.float32) for share in WEIGHT_RANGES]
-    errors = [_weight_error(rows, scale) for scale in scales]
+    errors = [_weight_error(rows, scale, levels) for scale in scales]
     scale = np.choose(np.argmin(errors, axis=0), scales)
-    return QuantizedWeight(_rounded(rows, scale).astype(np.int8).reshape(weight.shape), scale)
+    return QuantizedWeight(_rounded(rows, scale, levels).astype(np.int8).reshape(weight.shape), scale)
 
 
 def _thin(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -126,9 +130,9 @@ def _squared_error(flat: NDArray[np.float32], qparams: QParams) -> float:
     return float(np.dot(error, error))
 
 
-def _rounded(rows: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[Any]:
-    return np.asarray(np.rint(rows / scale[:, None]).clip(-WEIGHT_LEVELS, WEIGHT_LEVELS))
+def _rounded(rows: NDArray[np.float32], scale: NDArray[np.float32], levels: int) -> NDArray[Any]:
+    return np.asarray(np.rint(rows / scale[:, None]).clip(-levels, levels))
 
 
-def _weight_error(rows: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[Any]:
-    return np.asarray(np.square(_rounded(rows, scale) * scale[:, None] - rows).sum(axis=1))
+def _weight_error(rows: NDArray[np.float32], scale: NDArray[np.float32], levels: int) -> NDArray[Any]:
+    return np.asarray(np.square(_rounded(rows, scale, levels) * scale[:, None] - rows).sum(axis=1))

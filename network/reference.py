@@ -30,7 +30,9 @@ from network.kernels.relu import Relu
 from network.kernels.resize import Resize
 from network.kernels.scale_shift import ScaleShift
 from network.kernels.softmax import Softmax
+from network.kernels.storage import decode
 from network.kernels.winograd import Winograd
+from network.perforation import Pattern
 from network.unary import composed
 from network.variants import Step
 from network.windows import Window, convolution, windows
@@ -65,19 +67,17 @@ def pool(x: Array, operator: str, window: Window, count_include_pad: bool, zero_
     return _store(total / count, x.dtype)
 
 
-def expand(
-    grid: Array, shape: tuple[int, int], rows: int, cols: int, coefficients: Array
-) -> NDArray[np.float32]:
+def expand(grid: Array, shape: tuple[int, int], pattern: Pattern, coefficients: Array) -> NDArray[np.float32]:
     """Fill the samples between those of ``grid`` (n, h, w, c); ``coefficients`` are (rows * cols, 5, c)."""
-    below, right = (np.minimum(np.arange(size) + 1, size - 1) for size in grid.shape[1:3])
-    neighbours = (grid, grid[:, :, right], grid[:, below], grid[:, below][:, :, right])
-    filled = np.empty((len(grid), grid.shape[1] * rows, grid.shape[2] * cols, grid.shape[3]), np.float32)
-    filled[:, ::rows, ::cols] = grid
-    for phase in range(1, rows * cols):
-        weights = coefficients[phase]
-        mixed = weights[4] + sum(k * each for k, each in zip(weights[:4], neighbours, strict=True))
-        filled[:, phase // cols :: rows, phase % cols :: cols] = mixed
-    return filled[:, : shape[0], : shape[1]]
+    filled = np.empty((len(grid), *shape, grid.shape[3]), np.float32)
+    for phase, weights in enumerate(coefficients):
+        down, right = divmod(phase, pattern.cols)
+        sources = pattern.known(grid, shape, down, right)
+        mixed: Any = sources[0]
+        if len(sources) > 1:
+            mixed = weights[4] + sum(k * each for k, each in zip(weights[:4], sources, strict=True))
+        filled[:, down :: pattern.rows, right :: pattern.cols] = mixed
+    return filled
 
 
 def _conv2d(kernel: Any, parameters: Parameters, x: Array) -> Array:
@@ -85,9 +85,11 @@ def _conv2d(kernel: Any, parameters: Parameters, x: Array) -> Array:
     if kernel.selected:
         x = x[..., parameters["index"]]
     # Sums of products of integers are exact in float64, and faster than numpy's integer products.
-    weight = parameters["weight"].astype(np.float64 if integers else np.float32)
+    weight = parameters["weight"].astype(np.float64) if integers else parameters["weight"]
+    if kernel.storage:
+        weight = decode(weight, kernel.storage)
     fill = float(parameters["zero_point"][0]) if integers else 0.0
-    window = Window(kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
+    window = Window(kernel.kernel, kernel.stride, kernel.padding, kernel.dilation, kernel.shear)
     total = convolution(x, weight, window, kernel.groups, fill).astype(np.float32)
     scale = parameters.get("scale", np.float32(1))
     return _finish(kernel, parameters, total * scale + parameters["bias"])
@@ -122,7 +124,7 @@ def _relu(kernel: Any, parameters: Parameters, x: Array) -> Array:
 
 def _expand(kernel: Any, parameters: Parameters, x: Array) -> Array:
     height, width, _ = kernel.output_shape
-    filled = expand(x, (height, width), kernel.rows, kernel.cols, parameters["coefficients"])
+    filled = expand(x, (height, width), kernel.pattern, parameters["coefficients"])
     return _store(activate(filled, kernel.relu), kernel.dtype)
 
 

@@ -6,7 +6,7 @@ Images are ``(n, h, w, c)``; a row is one window, flattened as ``(kernel height,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class Window:
     padding: Padding
     """Top, left, bottom, right."""
     dilation: Pair = (1, 1)
+    shear: Pair = (0, 1)
+    """Output row ``y`` starts ``shear[0] * (y % shear[1])`` columns further right."""
 
 
 def windows(x: NDArray[Any], window: Window, fill: float = 0) -> NDArray[Any]:
@@ -35,10 +37,29 @@ def windows(x: NDArray[Any], window: Window, fill: float = 0) -> NDArray[Any]:
     padded = x
     if any(window.padding):
         padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+    if window.shear[0]:
+        return _sheared(padded, window)
     (down, across), (kernel_down, kernel_across) = window.stride, window.dilation
     extent = tuple((size - 1) * step + 1 for size, step in zip(window.kernel, window.dilation, strict=True))
     view = sliding_window_view(padded, extent, axis=(1, 2))[:, ::down, ::across]
     return view[..., ::kernel_down, ::kernel_across].transpose(0, 1, 2, 4, 5, 3)
+
+
+def _sheared(padded: NDArray[Any], window: Window) -> NDArray[Any]:
+    """A copy: rows that start alike are a view with a larger stride."""
+    (shift, period), (down, across), straight = window.shear, window.stride, replace(window, shear=(0, 1))
+    straight = replace(straight, padding=(0, 0, 0, 0))
+    *_, last = parts = [
+        windows(padded[:, row * down :, row * shift :], replace(straight, stride=(down * period, across)))
+        for row in range(period)
+    ]
+    columns = last.shape[2]
+    found = np.empty(
+        (len(padded), sum(each.shape[1] for each in parts), columns, *last.shape[3:]), last.dtype
+    )
+    for row, part in enumerate(parts):
+        found[:, row::period] = part[:, :, :columns]
+    return found
 
 
 def chunks(x: NDArray[Any], bytes_per_image: int) -> Iterator[NDArray[Any]]:

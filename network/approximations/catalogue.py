@@ -20,6 +20,7 @@ from network.approximations.lowering import kernels
 from network.approximations.method import NumberFormat
 from network.approximations.naming import EXACT, Approximation
 from network.approximations.plain import CHANNELWISE, rectifies, storable
+from network.approximations.pruning import Costs, worthwhile
 from network.approximations.registry import chosen_formats, formats, methods, parse
 from network.approximations.stages import (
     Convolve,
@@ -118,16 +119,17 @@ def catalogue(
 ) -> Catalogue:
     """Fit everything that applies; takes seconds to a minute. The same inputs give the same catalogue.
 
-    ``named`` limits number formats and structural methods (``exact`` is always there); ``degrees`` replaces
-    the defaults of each method. Raises NetworkError for a name that is not one.
+    ``named`` says which number formats and structural methods (None: the usual ones; ``exact`` is always
+    there); ``degrees`` replaces the defaults of each method. Raises NetworkError for a name that is not one.
     """
     offered = chosen_formats(named)
     known = contexts(network, samples)
-    stages = {
+    fitted = {
         layer.name: dict(_structures(layer, known[layer.name], named, degrees))
         for layer in network.layers
         if layer.has_weights
     }
+    stages = _worthwhile(network, known, fitted)
     kept = _kept(network, stages)
     empty = Catalogue(network, known, stages, kept, {})
     variants = {layer.name: tuple(_variants(empty, layer, offered)) for layer in network.layers}
@@ -140,9 +142,26 @@ def _structures(
     base = whole(layer)
     yield EXACT, (base,)
     for name, method in methods().items():
-        if named is None or name in named:
+        if method.usual if named is None else name in named:
             for degree, stages in method.fit(base, context, degrees).items():
                 yield str(Approximation(method=name, degree=degree)), stages
+
+
+def _worthwhile(
+    network: Network, known: Mapping[str, Context], stages: Mapping[str, Mapping[str, Stages]]
+) -> dict[str, Mapping[str, Stages]]:
+    kept = _kept(network, stages)
+    total = Costs.together([Costs.of(structures[EXACT]) for structures in stages.values()])
+    return {
+        name: worthwhile(
+            structures,
+            known[name],
+            total,
+            gathers=not kept[network[name].inputs[0]],
+            written=(None, *kept[name].values()),
+        )
+        for name, structures in stages.items()
+    }
 
 
 def _kept(network: Network, stages: Mapping[str, Mapping[str, Stages]]) -> dict[str, dict[int, Index]]:
@@ -174,7 +193,7 @@ def _variants(known: Catalogue, layer: Layer, offered: Sequence[NumberFormat]) -
     written = [Form(dtype, channels) for dtype in _written(known, layer) for channels in widths]
     for each in offered:
         if not layer.has_weights:
-            yield from _plain(known, layer, each, written)
+            yield from _plain(known, layer, each, written) if not each.storage else ()
             continue
         for form in written:
             for name, stages in known.stages[layer.name].items():
@@ -191,7 +210,7 @@ def _written(known: Catalogue, layer: Layer) -> tuple[DType, ...]:
 def _weighted(
     known: Catalogue, layer: str, name: str, stages: Stages, number_format: NumberFormat, writes: Form
 ) -> Iterator[Variant]:
-    """At most one variant: what saves nothing beside the layer as narrow is left out.
+    """At most one variant: what saves nothing beside the layer as narrow, or stores nothing, is left out.
 
     What is interpolated in uint8 cannot be rectified but by saturating, and integers have no Winograd tiles.
     """
@@ -205,8 +224,10 @@ def _weighted(
     if rectified and writes.dtype == "uint8" and isinstance(shaped[-1], Interpolate):
         return
     if name == EXACT or not writes.channels or saves(shaped, known.whole_of(draft)):
-        found = kernels(shaped, reads.dtype, writes.dtype, rectifies=rectified)
-        yield replace(draft, kernels=found)
+        found = kernels(shaped, reads.dtype, writes.dtype, number_format.storage, rectifies=rectified)
+        plain_ones = kernels(shaped, reads.dtype, writes.dtype, rectifies=rectified)
+        if not number_format.storage or found != plain_ones:
+            yield replace(draft, kernels=found)
 
 
 def _read_width(known: Catalogue, layer: str, stages: Stages) -> int:

@@ -10,7 +10,7 @@ Cost: the layer's operations at the rate of the integer dot product, 1 byte a we
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,10 +20,10 @@ from network.approximations.context import Context
 from network.approximations.lowering import completed, interpolation
 from network.approximations.method import NumberFormat, Parameters
 from network.approximations.plain import vector
+from network.approximations.rows import mean_window
 from network.approximations.stages import Convolve, Stages, last_convolve
 from network.layers import DType
 from network.quantization import QParams, QuantizedWeight, calibrate, quantize_weight
-from network.windows import windows
 
 SAMPLES = 64
 """Calibration samples behind the statistics inside a layer; its outputs have their range from all of them."""
@@ -77,19 +77,8 @@ def _mean_error(
 ) -> NDArray[np.float64]:
     """What quantized inputs and weights lack in the mean over samples and positions: ``(co,)``."""
     kept = stage.read(x)
-    exact = _mean_window(stage, kept)
-    stored = _mean_window(stage, inputs.dequantize(inputs.quantize(kept)))
-    rows = (stage.groups, len(stage.weight) // stage.groups, -1)
-    wanted = stage.weight.reshape(rows) @ exact
-    return np.asarray((wanted - weight.dequantize().reshape(rows) @ stored).reshape(-1))
-
-
-def _mean_window(stage: Convolve, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What each group of outputs sees on the average: ``(groups, kh * kw * ci of a group, 1)``."""
-    image = x.mean(axis=0, dtype=np.float64, keepdims=True)
-    seen = windows(image, stage.window).mean(axis=(0, 1, 2))
-    split = seen.reshape(*stage.kernel, stage.groups, -1).transpose(2, 0, 1, 3)
-    return np.asarray(split.reshape(stage.groups, -1, 1))
+    stored = replace(stage, weight=weight.dequantize())
+    return mean_window(stage, kept) - mean_window(stored, inputs.dequantize(inputs.quantize(kept)))
 
 
 METHOD = Int8()

@@ -9,6 +9,7 @@ from network.approximations.stages import Convolve, Interpolate, Stage, Stages, 
 from network.kernels.conv2d import Conv2d
 from network.kernels.depthwise import Depthwise
 from network.kernels.expand import Expand
+from network.kernels.storage import Storage
 from network.kernels.winograd import Winograd
 from network.layers import DType
 from network.quantization import QParams
@@ -16,23 +17,27 @@ from network.variants import Kernel
 
 
 def kernels(
-    stages: Stages, input_dtype: DType, output_dtype: DType, *, rectifies: bool
+    stages: Stages, input_dtype: DType, output_dtype: DType, storage: Storage = "", *, rectifies: bool
 ) -> tuple[Kernel, ...]:
     """A kernel a stage; what reads ``input_dtype`` writes it too, up to the last convolution.
 
-    Behind a ReLU the zero point mostly is 0, so that saturating is the ReLU: ``rectifies`` where it is not.
+    Weights are stored as ``storage`` says, but for depthwise convolutions and Winograd's. Behind a ReLU the
+    zero point mostly is 0, so that saturating is the ReLU: ``rectifies`` where it is not.
     """
     last = last_convolve(stages)
     return tuple(
-        _kernel(stage, input_dtype, output_dtype if position >= last else input_dtype, rectifies)
+        _kernel(stage, input_dtype, output_dtype if position >= last else input_dtype, storage, rectifies)
         for position, stage in enumerate(stages)
     )
 
 
-def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType, rectifies: bool) -> Kernel:
+def _kernel(
+    stage: Stage, input_dtype: DType, output_dtype: DType, storage: Storage, rectifies: bool
+) -> Kernel:
     relu = stage.relu and (output_dtype == "float32" or rectifies)
     if isinstance(stage, Interpolate):
-        return Expand(stage.output_shape, stage.rows, stage.cols, output_dtype, relu)
+        pattern = stage.pattern
+        return Expand(stage.output_shape, pattern.rows, pattern.cols, output_dtype, relu, pattern.shift)
     clip = stage.limit if relu and output_dtype == "float32" else 0.0
     if stage.winograd:
         return Winograd(
@@ -44,7 +49,7 @@ def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType, rectifies: bo
             size=stage.winograd,
             clip=clip,
         )
-    if 1 < stage.groups == stage.input_shape[2] == len(stage.weight):
+    if stage.depthwise:
         return Depthwise(
             stage.input_shape,
             stage.kernel,
@@ -69,6 +74,8 @@ def _kernel(stage: Stage, input_dtype: DType, output_dtype: DType, rectifies: bo
         dilation=stage.dilation,
         groups=stage.groups,
         clip=clip,
+        shear=stage.shear,
+        storage=storage,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from network.approximations.context import Context
 from network.approximations.stages import Convolve, Stages
+from network.kernels.storage import Storage
 from network.layers import DType
 
 Parameters = Mapping[str, NDArray[Any]]
@@ -24,6 +25,10 @@ class NumberFormat(ABC):
 
     name: ClassVar[str]
     input_dtype: ClassVar[DType]
+    storage: ClassVar[Storage] = ""
+    """Of weights that it computes with in float32."""
+    usual: ClassVar[bool] = True
+    """Whether a run tries it that names no approximations."""
 
     @abstractmethod
     def parameters(self, stages: Stages, context: Context, output_dtype: DType) -> tuple[Parameters, ...]:
@@ -35,6 +40,8 @@ class Method(ABC):
     """Replaces a convolution by cheaper stages, fitted to calibration data in closed form."""
 
     name: ClassVar[str]
+    usual: ClassVar[bool] = True
+    """Whether a run tries it that names no approximations."""
 
     @abstractmethod
     def fit(

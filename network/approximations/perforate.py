@@ -1,4 +1,4 @@
-"""Perforation: compute every second row, column or both, and interpolate the samples in between.
+"""Perforation: compute every second to fourth row, column or both, or a checkerboard, and fill in the rest.
 
 Figurnov et al. 2016, "PerforatedCNNs: Acceleration through Elimination of Redundant Convolutions", copies the
 nearest sample. Here each channel and each phase (position between the kept samples) has its own weights for
@@ -6,8 +6,10 @@ the four kept neighbours and a constant: those of least squares on calibration d
 of the exact outputs. Least squares alone has the least squared error, but its smooth outputs starve the
 layers behind, and the network's divergence is larger.
 
-Error: what the outputs hold above half the sampling rate; small for wide outputs, large for small ones.
-Cost: operations fall to 1/2 or 1/4 and a little interpolation; the weights stay, coefficients are added.
+Error: what the outputs hold above half the sampling rate; small for wide outputs, large for small ones. On a
+checkerboard every skipped sample has computed ones on all four sides: of patterns that compute as many it
+loses least wherever neither rows nor columns are much smoother than the others.
+Cost: operations fall to 1/2, 1/3 or 1/4 and a little interpolation; the weights stay, coefficients are added.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil, prod
 from typing import ClassVar
 
 import numpy as np
@@ -23,8 +26,23 @@ from numpy.typing import NDArray
 from network.approximations.context import Context
 from network.approximations.method import Method
 from network.approximations.stages import Convolve, Interpolate, Stages, saves
+from network.perforation import Pattern
 
-STEPS = {"rows=2": (2, 1), "cols=2": (1, 2), "rows=2,cols=2": (2, 2)}
+PATTERNS = {
+    "rows=2": Pattern(2, 1),
+    "cols=2": Pattern(1, 2),
+    "checker=2": Pattern(2, 2, shift=1),
+    "rows=3": Pattern(3, 1),
+    "cols=3": Pattern(1, 3),
+    "checker=3": Pattern(3, 3, shift=1),
+    "rows=2,cols=2": Pattern(2, 2),
+    "rows=4": Pattern(4, 1),
+    "cols=4": Pattern(1, 4),
+    "checker=4": Pattern(2, 4, shift=2),
+}
+POSITIONS = 1 << 15
+"""Outputs of each channel that coefficients are fitted to, from at least FEWEST samples."""
+FEWEST = 32
 RIDGE = 1e-4
 """As a share of the variance: neighbours of a channel that is mostly zero are nearly collinear."""
 WIDEST = 4.0
@@ -33,7 +51,7 @@ WIDEST = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Perforate(Method):
-    """Degree: every how many-th row and column is computed."""
+    """Degree: every how many-th row and column is computed, or pixel of a row of a checkerboard."""
 
     name: ClassVar[str] = "perforate"
 
@@ -46,45 +64,72 @@ class Perforate(Method):
         """
         if whole.limit:
             return {}
-        height, width, _ = whole.output_shape
-        fitting = {
-            degree: (rows, cols)
-            for degree, (rows, cols) in STEPS.items()
-            if height >= rows and width >= cols and (degrees is None or Fraction(1, rows * cols) in degrees)
+        context = _first(context)
+        stages = {
+            degree: _stages(whole, context, pattern)
+            for degree, pattern in PATTERNS.items()
+            if _fits(pattern, whole) and (degrees is None or pattern.share in degrees)
         }
-        stages = {degree: _stages(whole, context, *steps) for degree, steps in fitting.items()}
         return {degree: each for degree, each in stages.items() if saves(each, whole)}
 
     def refit(self, stages: Stages, base: Convolve, context: Context) -> Stages:
         """See Method.refit."""
         filling = next(each for each in stages if isinstance(each, Interpolate))
-        return _stages(base, context, filling.rows, filling.cols)
+        return _stages(base, _first(context), filling.pattern)
 
 
-def _stages(whole: Convolve, context: Context, rows: int, cols: int) -> Stages:
-    height, width, channels = whole.output_shape
-    sparse = replace(
+def _first(context: Context) -> Context:
+    """As many samples as the fit needs."""
+    count = max(FEWEST, ceil(POSITIONS / prod(context.outputs.shape[1:3])))
+    return replace(context, inputs=context.inputs[:count], outputs=context.outputs[:count])
+
+
+def _fits(pattern: Pattern, whole: Convolve) -> bool:
+    """Whether there is a block at all; what convolves in groups starts every row alike."""
+    height, width, _ = whole.output_shape
+    return height >= pattern.rows and width >= pattern.cols and not (pattern.shift and whole.groups > 1)
+
+
+def _stages(whole: Convolve, context: Context, pattern: Pattern) -> Stages:
+    sparse = _sparse(whole, pattern)
+    coefficients = _fit_coefficients(sparse.run(context.inputs), context.outputs, pattern)
+    return (sparse, Interpolate(whole.output_shape, pattern, coefficients, whole.relu))
+
+
+def _sparse(whole: Convolve, pattern: Pattern) -> Convolve:
+    """The convolution at the computed samples only.
+
+    Shifted rows may end beyond the image: the padding grows as far as their last window reaches.
+    """
+    (height, width, channels), (down, across) = whole.output_shape, whole.stride
+    rows, columns = pattern.grid(height, width)
+    shear = (across * pattern.shift, pattern.rows) if pattern.shift else (0, 1)
+    top, left, bottom, right = whole.padding
+    extent = (whole.kernel[1] - 1) * whole.dilation[1] + 1
+    last = (columns - 1) * across * pattern.cols + shear[0] * (shear[1] - 1)
+    right = max(right, last + extent - left - whole.input_shape[1])
+    return replace(
         whole,
-        output_shape=(-(-height // rows), -(-width // cols), channels),
-        stride=(whole.stride[0] * rows, whole.stride[1] * cols),
+        output_shape=(rows, columns, channels),
+        stride=(down * pattern.rows // pattern.grid_rows, across * pattern.cols),
+        padding=(top, left, bottom, right),
+        shear=shear,
     )
-    coefficients = _fit_coefficients(sparse.run(context.inputs), context.outputs, rows, cols)
-    return (sparse, Interpolate(whole.output_shape, rows, cols, coefficients, whole.relu))
 
 
 def _fit_coefficients(
-    grid: NDArray[np.float32], outputs: NDArray[np.float32], rows: int, cols: int
+    grid: NDArray[np.float32], outputs: NDArray[np.float32], pattern: Pattern
 ) -> NDArray[np.float32]:
-    """``(rows * cols, 5, c)``; phase 0 is the kept sample itself."""
-    below, right = (np.minimum(np.arange(size) + 1, size - 1) for size in grid.shape[1:3])
-    neighbours = (grid, grid[:, :, right], grid[:, below], grid[:, below][:, :, right])
-    coefficients = np.zeros((rows * cols, 5, outputs.shape[3]), np.float32)
-    coefficients[0, 0] = 1
-    for phase in range(1, rows * cols):
-        wanted = outputs[:, phase // cols :: rows, phase % cols :: cols]
-        height, width = wanted.shape[1:3]
-        known = [each[:, :height, :width].reshape(-1, outputs.shape[3]) for each in neighbours]
-        coefficients[phase] = _interpolation(known, wanted.reshape(-1, outputs.shape[3]))
+    """``(rows * cols, 5, c)``; what is computed is copied."""
+    channels = outputs.shape[3]
+    coefficients = np.zeros((pattern.rows * pattern.cols, 5, channels), np.float32)
+    for phase, (down, right) in enumerate(np.ndindex(pattern.rows, pattern.cols)):
+        known = pattern.known(grid, outputs.shape[1:3], down, right)
+        if len(known) == 1:
+            coefficients[phase, 0] = 1
+            continue
+        wanted = outputs[:, down :: pattern.rows, right :: pattern.cols].reshape(-1, channels)
+        coefficients[phase] = _interpolation([each.reshape(-1, channels) for each in known], wanted)
     return coefficients
 
 

@@ -24,10 +24,15 @@ def parse(name: str) -> Approximation:
 
 
 def chosen_formats(names: Sequence[str] | None) -> tuple[NumberFormat, ...]:
-    """Those that are named (None: all), ``exact`` always and first. Raises NetworkError for unknown names."""
+    """Those that are named (None: the usual ones), ``exact`` always and first.
+
+    Raises NetworkError for unknown names.
+    """
     if unknown := sorted(set(names or ()) - set(method_names())):
         raise NetworkError(f"no approximation {', '.join(unknown)}; choose from {', '.join(method_names())}")
-    return tuple(each for name, each in formats().items() if names is None or name in (*names, EXACT))
+    return tuple(
+        each for name, each in formats().items() if (each.usual if names is None else name in (*names, EXACT))
+    )
 
 
 @cache

@@ -51,6 +51,22 @@ def sample_windows(stage: Convolve, context: Context) -> tuple[Matrix, Matrix]:
     return np.ascontiguousarray(view[chosen].reshape(len(chosen[0]), -1)), context.outputs[chosen]
 
 
+def some_windows(stage: Convolve, x: Matrix) -> Matrix:
+    """At most ROWS windows ``(rows, kh * kw * ci)`` of these samples of its input."""
+    view = windows(stage.read(x), stage.window)
+    chosen = _choose(view.shape[:3])
+    return np.ascontiguousarray(view[chosen].reshape(len(chosen[0]), -1))
+
+
+def mean_window(stage: Convolve, x: Matrix) -> Exact:
+    """What its weights make of kept channels ``(n, h, w, c)``, in the mean over samples and positions."""
+    image = x.mean(axis=0, dtype=np.float64, keepdims=True)
+    seen = windows(image, stage.window).mean(axis=(0, 1, 2))
+    split = seen.reshape(*stage.kernel, stage.groups, -1).transpose(2, 0, 1, 3).reshape(stage.groups, -1, 1)
+    weight = stage.weight.reshape(stage.groups, len(stage.weight) // stage.groups, -1)
+    return np.asarray((weight @ split).reshape(-1))
+
+
 def sample_rows(stage: Convolve, context: Context) -> Rows:
     """What the weights make of sampled windows, as a regression problem."""
     weight = stage.weight

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from network.errors import NetworkError
 from network.kernels.winograd import grid_of, points_of
 from network.layers import Layer, Shape
+from network.perforation import Pattern
 from network.reference import activate, expand
 from network.windows import Window, convolution
 
@@ -39,16 +40,23 @@ class Convolve:
     """Kept input channels; None keeps all."""
     winograd: int = 0
     """Size of the tiles in which it is computed by Winograd's algorithm; 0: as it is defined."""
+    shear: tuple[int, int] = (0, 1)
+    """See Window.shear."""
 
     @property
     def window(self) -> Window:
         """What one output sees of its input."""
-        return Window(self.kernel, self.stride, self.padding, self.dilation)
+        return Window(self.kernel, self.stride, self.padding, self.dilation, self.shear)
 
     @property
     def kernel(self) -> tuple[int, int]:
         """Height and width of the window."""
         return self.weight.shape[1], self.weight.shape[2]
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel is convolved on its own."""
+        return 1 < self.groups == self.input_shape[2] == len(self.weight)
 
     def read(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The channels of ``(n, h, w, c)`` that it keeps."""
@@ -80,16 +88,15 @@ class Interpolate:
     """Fills the samples that perforation skipped."""
 
     output_shape: Shape
-    rows: int
-    cols: int
+    pattern: Pattern
     coefficients: NDArray[np.float32]
-    """``(rows * cols, 5, c)``: for each phase the weights of four kept neighbours and a constant."""
+    """``(rows * cols, 5, c)``: for each phase the weights of four computed neighbours and a constant."""
     relu: bool
 
     @property
     def operations(self) -> int:
         """Multiply-accumulates of the filled samples."""
-        return 4 * prod(self.output_shape) * (self.rows * self.cols - 1) // (self.rows * self.cols)
+        return round(4 * prod(self.output_shape) * (1 - self.pattern.share))
 
     @property
     def values(self) -> int:
@@ -98,7 +105,7 @@ class Interpolate:
 
     def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The kept grid ``(n, h, w, c)`` to the whole output."""
-        y = expand(x, self.output_shape[:2], self.rows, self.cols, self.coefficients)
+        y = expand(x, self.output_shape[:2], self.pattern, self.coefficients)
         return activate(y, self.relu)
 
 

@@ -17,6 +17,7 @@ from network.isa import Isa
 from network.kernels.epilogue import check_clip, floors, suffix
 from network.kernels.parameters import Parameters, check, checked
 from network.kernels.register_tiles import Reduction, Tile, promising
+from network.kernels.storage import LARGEST, PARAMETER, Storage, bits, pack_nibbles, words
 from network.layers import DType, Shape
 from network.variants import Kernel, TensorSpec, Work
 
@@ -31,10 +32,11 @@ class Conv2d(Kernel):
     gathered by ``index``; 0 takes all. With ``groups`` both inputs and outputs fall into as many runs of
     channels, and an output sees its own run alone; ``Depthwise`` is for groups of one input and one output.
 
-    Parameters: ``weight`` (co, kh, kw, ci / groups or selected) float32, for uint8 input int8 from -127 to
-    127 (so that two products add up in 16 bits); ``bias`` (co,) float32; ``scale`` (co,) float32 unless
-    float32 to float32; ``zero_point`` (1,) uint8 for uint8 input, what padding holds; ``index`` (selected,)
-    int32; ``floor`` (co,) float32 for relu to uint8, what stands for zero there.
+    Parameters: ``weight`` (co, kh, kw, ci / groups or selected) float32 or as ``storage`` says, for uint8
+    input int8 from -127 to 127 (so that two products add up in 16 bits); ``bias`` (co,) float32; ``scale``
+    (co,) float32 unless float32 to float32 without ``storage``; ``zero_point`` (1,) uint8 for uint8 input,
+    what padding holds; ``index`` (selected,) int32; ``floor`` (co,) float32 for relu to uint8, what stands
+    for zero there.
     """
 
     input_shape: Shape
@@ -51,22 +53,33 @@ class Conv2d(Kernel):
     groups: int = 1
     clip: float = 0.0
     """Upper bound behind a float32 relu; 0 is none."""
+    shear: tuple[int, int] = (0, 1)
+    """Windows of output row ``y`` start ``shear[0] * (y % shear[1])`` columns further right."""
+    storage: Storage = ""
+    """Of float weights."""
 
     def __post_init__(self) -> None:
         sizes = (*self.input_shape, self.output_channels, *self.kernel, *self.stride, *self.dilation)
         check(
             self.key, min(sizes) > 0, "sizes and strides must be at least 1; correct the layer's attributes"
         )
-        fits = min(self.output_shape) > 0 and min(self.padding) >= 0
+        fits = min(self.output_shape) > 0 and min(self.padding) >= 0 and self._sheared_windows_fit
         check(self.key, fits, "the window must fit into the padded input; correct kernel or padding")
         in_range = 0 <= self.selected <= self.input_shape[2]
         check(self.key, in_range, f"selected must be 0..{self.input_shape[2]}, the input's channels")
         check_clip(self.key, self.relu, self.clip, self.output_dtype)
         self._check_groups()
 
+    @property
+    def _sheared_windows_fit(self) -> bool:
+        (_, left, _, right), last = self.padding, (self.output_shape[1] - 1) * self.stride[1]
+        return last + self.slant + self.extent[1] <= self.input_shape[1] + left + right
+
     def _check_groups(self) -> None:
         divides = self.groups > 0 and not (self.channels % self.groups or self.output_channels % self.groups)
         check(self.key, divides, "groups must divide the channels of input and output; correct groups")
+        stored = not (self.storage and self.integer)
+        check(self.key, stored, "storage is for float32 input; leave it out for uint8")
         whole = self.groups == 1 or not self.selected
         check(self.key, whole, "groups take all input channels; leave out selected")
 
@@ -78,7 +91,9 @@ class Conv2d(Kernel):
         selected = f" of{self.selected}" if self.selected else ""
         dilation = "" if self.dilation == (1, 1) else f" d{self.dilation[0]}x{self.dilation[1]}"
         groups = "" if self.groups == 1 else f" g{self.groups}"
-        changes = f"{suffix(self.relu, self.clip)}{selected}{dilation}{groups}"
+        shear = f" shear{self.shear[0]}/{self.shear[1]}" if self.shear[0] else ""
+        storage = f" w{self.storage}" if self.storage else ""
+        changes = f"{suffix(self.relu, self.clip)}{selected}{dilation}{groups}{shear}{storage}"
         return (
             f"conv2d {h}x{w}x{c}>{self.output_channels} k{kh}x{kw} s{sh}x{sw} p{padding} "
             f"{self.input_dtype}>{self.output_dtype}{changes}"
@@ -98,6 +113,11 @@ class Conv2d(Kernel):
         return (kh - 1) * down + 1, (kw - 1) * right + 1
 
     @property
+    def slant(self) -> int:
+        """Columns that windows start further right at most."""
+        return self.shear[0] * (self.shear[1] - 1)
+
+    @property
     def integer(self) -> bool:
         """Whether products are uint8 x int8."""
         return self.input_dtype == "uint8"
@@ -105,7 +125,7 @@ class Conv2d(Kernel):
     @property
     def scaled(self) -> bool:
         """Whether sums are scaled before the bias."""
-        return self.integer or self.output_dtype == "uint8"
+        return self.integer or self.output_dtype == "uint8" or bool(self.storage)
 
     @property
     def channels(self) -> int:
@@ -148,7 +168,7 @@ class Conv2d(Kernel):
             return None
         rows, columns, _ = self.output_shape
         height = (rows - 1) * self.stride[0] + self.extent[0]
-        last_window = (columns - 1) * self.stride[1] * self.channels
+        last_window = ((columns - 1) * self.stride[1] + self.slant) * self.channels
         last_run = (runs - 1) * self.dilation[1] * self.channels + (self.groups - 1) * run
         return height, last_window + last_run + self.steps(isa) * self.group(isa)
 
@@ -164,8 +184,8 @@ class Conv2d(Kernel):
             columns=columns,
             blocks=self.blocks(isa),
             steps=self.kernel[0] * self.runs[0] * self.steps(isa),
-            vector_bytes=isa.lanes * 4 if not self.integer else isa.lanes * isa.group,
-            scratch=isa.dot_scratch if self.integer else isa.float_scratch,
+            vector_bytes=isa.lanes * (isa.group if self.integer else bits(self.storage) / 8),
+            scratch=isa.dot_scratch if self.integer else isa.float_scratch + bool(self.storage),
         )
         return promising(isa, nest)
 
@@ -173,7 +193,9 @@ class Conv2d(Kernel):
         """The parameters as they are before packing, in the order of the call."""
         co, weight = self.output_channels, (*self.kernel, self.channels // self.groups)
         specs = {
-            "weight": TensorSpec((co, *weight), "int8" if self.integer else "float32"),
+            "weight": TensorSpec(
+                (co, *weight), "int8" if self.integer else PARAMETER.get(self.storage, "float32")
+            ),
             "bias": TensorSpec((co,), "float32"),
         }
         if self.scaled:
@@ -191,6 +213,9 @@ class Conv2d(Kernel):
         lines = self.kernel[0] * self.runs[0]
         weight = (self.groups * self.blocks(isa), lines, self.steps(isa), vector)
         specs["weight"] = TensorSpec(weight, specs["weight"].dtype)
+        if self.storage == "int4":
+            held = words(lines * self.steps(isa))
+            specs["weight"] = TensorSpec((weight[0], held, isa.lanes), "int32")
         if self.copy_dtype(isa) == "int8":
             specs["offset"] = TensorSpec((self.groups * self.blocks(isa) * isa.lanes,), "int32")
         return specs
@@ -227,7 +252,11 @@ class Conv2d(Kernel):
         weight = arrays["weight"]
         if self.integer:
             check(self.key, bool((weight > -128).all()), "int8 weights must lie in -127..127; clip them")
-        arrays["weight"] = self._packed_weight(isa, weight)
+        if largest := LARGEST.get(self.storage):
+            inside = bool((np.abs(weight.astype(np.int16)) <= largest).all())
+            check(self.key, inside, f"stored weights must lie in -{largest}..{largest}; clip them")
+        packed = self._packed_weight(isa, weight)
+        arrays["weight"] = pack_nibbles(packed) if self.storage == "int4" else packed
         if self.copy_dtype(isa) == "int8":
             arrays["offset"] = self._offset(isa, weight)
         return tuple(arrays.values())

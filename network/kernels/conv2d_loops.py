@@ -23,6 +23,7 @@ from network.kernels.emit import Buffer, Expr, serial
 from network.kernels.epilogue import finished
 from network.kernels.padded_copy import padded_copy
 from network.kernels.register_tiles import BY_BLOCKS, BY_ROWS
+from network.kernels.storage import Decoder
 
 
 def conv2d(kernel: Conv2d, isa: Isa, tile: tuple[int, ...]) -> Any:
@@ -162,9 +163,13 @@ class _Tile:
                     self._add(self._slot(row, column, block), activation, vector)
 
     def _weights(self, weight: Buffer, block: int, line: Expr, step: Expr) -> Expr:
-        lanes = self.isa.lanes * self.kernel.group(self.isa)
-        index = self.group * self.kernel.blocks(self.isa) + (self.block + block)
-        if self.kernel.packed(self.isa)["weight"].nbytes > CACHED_BYTES:
+        kernel, isa = self.kernel, self.isa
+        lanes = isa.lanes * kernel.group(isa)
+        index = self.group * kernel.blocks(isa) + (self.block + block)
+        if kernel.storage:
+            decoder = Decoder(kernel.storage, kernel.steps(isa), lanes)
+            return decoder.load(weight, index, line, step)
+        if kernel.packed(isa)["weight"].nbytes > CACHED_BYTES:
             emit.prefetch(weight, index, line, step + AHEAD, 0)
         return emit.load(weight, index, line, step, 0, lanes=lanes)
 
@@ -177,6 +182,8 @@ class _Tile:
         first = (self.left + pixel[1]) * (right * kernel.channels) + step * group
         run = (window[1] * kernel.dilation[1] + self.place.read[1]) * kernel.channels
         first = first + (run + self.group * (kernel.channels // kernel.groups))
+        if kernel.shear[0]:
+            first = first + (self.top + pixel[0]) % kernel.shear[1] * (kernel.shear[0] * kernel.channels)
         value = emit.load(source, row, first, lanes=group)
         if not kernel.integer:
             return value

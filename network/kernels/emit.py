@@ -112,10 +112,11 @@ def constant(value: float, dtype: str, lanes: int = 1) -> Expr:
 
 def cast(value: Expr, dtype: str, lanes: int = 1) -> Expr:
     """Convert every lane."""
-    return tirx.Cast(_vector(dtype, lanes), value)
+    return tirx.Cast(vector(dtype, lanes), value)
 
 
-def _vector(dtype: str, lanes: int) -> str:
+def vector(dtype: str, lanes: int) -> str:
+    """The type of so many values."""
     return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
@@ -140,14 +141,14 @@ def to_uint8(value: Expr, lanes: int, lowest: Expr = None) -> Expr:
     clamped = maximum(minimum(value, constant(255, "float32", lanes)), lowest)
     # Beyond 2**23 floats are whole numbers: the addition rounds and leaves the integer in the lowest bits. A
     # rounding instruction is not everywhere, and without one LLVM calls libm for every element.
-    bits = reinterpret(clamped + constant(1 << 23, "float32", lanes), _vector("int32", lanes))
+    bits = reinterpret(clamped + constant(1 << 23, "float32", lanes), vector("int32", lanes))
     return cast(bits, "uint8", lanes)
 
 
 def to_int8(value: Expr, lanes: int) -> Expr:
     """uint8 less 128: the same bits but the highest."""
     flipped = tirx.bitwise_xor(value, constant(128, "uint8", lanes))
-    return reinterpret(flipped, _vector("int8", lanes))
+    return reinterpret(flipped, vector("int8", lanes))
 
 
 def each_vector(extent: int, lanes: int, body: Callable[[Expr, int], None]) -> None:

@@ -1,4 +1,7 @@
-"""The samples that perforation skipped, estimated from the computed ones around them."""
+"""The samples that perforation skipped, estimated from the computed ones around them.
+
+Which those are says ``network.perforation``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from network.isa import Isa
 from network.kernels.parameters import check
 from network.kernels.plain import Plain
 from network.layers import DType, Shape
+from network.perforation import Pattern
 from network.variants import TensorSpec
 
 Grid = tuple[int, int, int]
@@ -19,12 +23,11 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Expand(Plain):
-    """From a grid of every ``rows``-th row and ``cols``-th column back to ``output_shape``.
+    """From the grid of the samples that a pattern computes back to ``output_shape``.
 
-    Output ``(y, x)`` belongs to grid point ``(i, j) = (y // rows, x // cols)``, in phase
-    ``(y % rows) * cols + x % cols``. Phase 0 copies the point; the others are, per channel,
-    ``k0 g[i,j] + k1 g[i,j+1] + k2 g[i+1,j] + k3 g[i+1,j+1] + b``, with neighbours clamped to the grid. A
-    float32 estimate then has its relu, a uint8 one is rounded half to even.
+    Output ``(y, x)`` is in phase ``(y % rows) * cols + x % cols``. Some phases copy a grid point; the others
+    are, per channel, ``k0 g0 + k1 g1 + k2 g2 + k3 g3 + b`` of the four that the pattern names, clamped to the
+    grid. A float32 estimate then has its relu, a uint8 one is rounded half to even.
 
     Parameter: ``coefficients`` (rows * cols, 5, channels) float32, per phase ``k0, k1, k2, k3, b``.
     """
@@ -34,16 +37,20 @@ class Expand(Plain):
     cols: int
     dtype: DType
     relu: bool
+    shift: int = 0
 
     def __post_init__(self) -> None:
         sizes = min(*self.output_shape, self.rows, self.cols)
         check(self.key, sizes > 0, "sizes, rows and cols must be at least 1; correct the perforation")
+        inside = 0 <= self.shift * (self.rows - 1) < self.cols
+        check(self.key, inside, "shift * (rows - 1) must lie in 0..cols - 1; correct the perforation")
 
     @property
     @override
     def key(self) -> str:
         (h, w, c), relu = self.output_shape, " relu" if self.relu else ""
-        return f"expand {h}x{w}x{c} rows{self.rows} cols{self.cols} {self.dtype}{relu}"
+        shift = f" shift{self.shift}" if self.shift else ""
+        return f"expand {h}x{w}x{c} rows{self.rows} cols{self.cols} {self.dtype}{relu}{shift}"
 
     @property
     @override
@@ -51,10 +58,15 @@ class Expand(Plain):
         return self.dtype
 
     @property
+    def pattern(self) -> Pattern:
+        """Which samples the grid holds."""
+        return Pattern(self.rows, self.cols, self.shift)
+
+    @property
     def grid_shape(self) -> Grid:
         """The input: rows, columns, channels."""
         h, w, c = self.output_shape
-        return -(-h // self.rows), -(-w // self.cols), c
+        return (*self.pattern.grid(h, w), c)
 
     @override
     def parameters(self) -> dict[str, TensorSpec]:

@@ -1,4 +1,4 @@
-"""The loops of ``Expand``: grid points, then phases, then vectors of channels."""
+"""The loops of ``Expand``: phases, then blocks, then vectors of channels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def expand(kernel: Expand, isa: Isa) -> Any:
 
 
 def _body(kernel: Expand, isa: Isa, *, x: Buffer, coefficients: Buffer, y: Buffer) -> None:
-    """Each phase has loops of its own, over exactly the grid points that have an output in it."""
+    """Each phase has loops of its own, over exactly the blocks that have an output in it."""
     height, width, channels = kernel.output_shape
     for down, right in product(range(min(kernel.rows, height)), range(min(kernel.cols, width))):
         rows = -(-(height - down) // kernel.rows)
@@ -32,7 +32,7 @@ def _body(kernel: Expand, isa: Isa, *, x: Buffer, coefficients: Buffer, y: Buffe
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """One output pixel: grid point ``(i, j)`` and the phase's offset from it."""
+    """One output pixel: block ``(i, j)`` and the phase's offset from its first pixel."""
 
     kernel: Expand
     x: Buffer
@@ -44,16 +44,17 @@ class _Point:
     right: int
 
     def emit(self, channel: Expr, lanes: int) -> None:
-        copies = (self.down, self.right) == (0, 0)
-        value = self._neighbour(0, 0, channel, lanes) if copies else self._estimate(channel, lanes)
+        sources = self.kernel.pattern.sources(self.down, self.right)
+        copies = len(sources) == 1
+        value = self._source(*sources[0], channel, lanes) if copies else self._estimate(channel, lanes)
         column = self.j * self.kernel.cols + self.right
         at = column * self.kernel.output_shape[2] + channel
         emit.store(self.y, value, self.i * self.kernel.rows + self.down, at, lanes=lanes)
 
-    def _neighbour(self, down: int, right: int, channel: Expr, lanes: int) -> Expr:
+    def _source(self, below: int, beside: int, channel: Expr, lanes: int) -> Expr:
         grid_rows, grid_columns, channels = self.kernel.grid_shape
-        row = emit.minimum(self.i + down, grid_rows - 1)
-        column = emit.minimum(self.j + right, grid_columns - 1)
+        row = _clamped(self.i * self.kernel.pattern.grid_rows, below, grid_rows)
+        column = _clamped(self.j, beside, grid_columns)
         return emit.load(self.x, row, column * channels + channel, lanes=lanes)
 
     def _coefficient(self, which: int, channel: Expr, lanes: int) -> Expr:
@@ -62,9 +63,15 @@ class _Point:
 
     def _estimate(self, channel: Expr, lanes: int) -> Expr:
         value = self._coefficient(4, channel, lanes)
-        for which, (down, right) in enumerate(product(range(2), range(2))):
-            neighbour = emit.cast(self._neighbour(down, right, channel, lanes), "float32", lanes)
-            value = value + self._coefficient(which, channel, lanes) * neighbour
+        for which, source in enumerate(self.kernel.pattern.sources(self.down, self.right)):
+            known = emit.cast(self._source(*source, channel, lanes), "float32", lanes)
+            value = value + self._coefficient(which, channel, lanes) * known
         if self.kernel.dtype == "uint8":
             return emit.to_uint8(value, lanes)
         return emit.relu(value, "float32", lanes) if self.kernel.relu else value
+
+
+def _clamped(first: Expr, offset: int, extent: int) -> Expr:
+    """``first + offset``, within ``range(extent)``."""
+    index = emit.minimum(first + offset, extent - 1)
+    return emit.maximum(index, 0) if offset < 0 else index

@@ -38,7 +38,7 @@ class Reduction:
     """Vectors of output channels."""
     steps: int
     """Multiply-adds into one accumulator."""
-    vector_bytes: int
+    vector_bytes: float
     """Weights that one step reads for one block."""
     scratch: int
     """Registers that one step needs beside accumulators and weights."""

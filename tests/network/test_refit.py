@@ -47,7 +47,8 @@ CONFIGURATIONS = {
         "out": "channels(1/2) f32/8>f32",
     },
     "lowrank": dict.fromkeys(HIDDEN, "lowrank(1/4) f32>f32"),
-    "perforate": dict.fromkeys(HIDDEN, "perforate(cols=2) f32>f32"),
+    "spatial": dict.fromkeys(HIDDEN, "spatial(1/4) f32>f32"),
+    "perforate": dict.fromkeys(HIDDEN, "perforate(rows=2,cols=2) f32>f32"),
     "int8": {
         "input": "int8 f32>u8",
         "conv0": "int8 u8>u8/8",

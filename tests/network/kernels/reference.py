@@ -35,7 +35,19 @@ def conv2d(kernel, x, parameters):
     fill = parameters["zero_point"][0] if kernel.integer else 0
     windows = kernel.stride, kernel.padding, fill, kernel.dilation
     sums = convolution_sums(x, parameters["weight"], *windows, kernel.groups)
-    return finished(kernel, sums, parameters)
+    return finished(kernel, sheared(kernel, x, parameters, sums, fill), parameters)
+
+
+def sheared(kernel, x, parameters, sums, fill):
+    """With the rows of windows that start further right: those of the image without its first columns."""
+    shift, period = kernel.shear
+    top, left, bottom, right = kernel.padding
+    wide = np.pad(x.astype("f8"), ((0, 0), (left, right), (0, 0)), constant_values=float(fill))
+    for row in range(1, period if shift else 1):
+        windows = kernel.stride, (top, 0, bottom, 0), fill, kernel.dilation
+        moved = convolution_sums(wide[:, shift * row :], parameters["weight"], *windows, kernel.groups)
+        sums[row::period] = moved[row::period, : sums.shape[1]]
+    return sums
 
 
 def floors(kernel):
@@ -79,14 +91,31 @@ def expand(kernel, grid, parameters):
     out = np.empty((height, width, channels))
     last_row, last_column = grid.shape[0] - 1, grid.shape[1] - 1
     for y, x in product(range(height), range(width)):
-        i, j = y // kernel.rows, x // kernel.cols
         phase = (y % kernel.rows) * kernel.cols + x % kernel.cols
-        below, beside = min(i + 1, last_row), min(j + 1, last_column)
-        near = np.stack([grid[i, j], grid[i, beside], grid[below, j], grid[below, beside], np.ones(channels)])
+        points = sheared_sources(kernel, y, x) if kernel.shift else block_sources(kernel, y, x)
+        known = [grid[min(max(i, 0), last_row), min(max(j, 0), last_column)] for i, j in points]
+        if len(known) == 1:
+            out[y, x] = known[0]
+            continue
+        near = np.stack([*known, np.ones(channels)])
         value = (parameters["coefficients"][phase].astype("f8") * near).sum(0)
         if kernel.dtype == "uint8":
             value = to_uint8(value)
         elif kernel.relu:
             value = np.maximum(value, 0)
-        out[y, x] = value if phase else grid[i, j]
+        out[y, x] = value
     return out
+
+
+def block_sources(kernel, y, x):
+    i, j = y // kernel.rows, x // kernel.cols
+    computed = y % kernel.rows == x % kernel.cols == 0
+    return [(i, j)] if computed else [(i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1)]
+
+
+def sheared_sources(kernel, y, x):
+    """Grid row ``i`` holds pixels ``cols * j + shift * (i % rows)`` of that row of the image."""
+    points = [(i, x // kernel.cols + j) for i in range(y - 2, y + 3) for j in range(-2, 3)]
+    away = {(i, j): (i - y, kernel.cols * j + kernel.shift * (i % kernel.rows) - x) for i, j in points}
+    nearest = sorted(points, key=lambda each: (away[each][0] ** 2 + away[each][1] ** 2, each))
+    return nearest[: 1 if away[nearest[0]] == (0, 0) else 4]

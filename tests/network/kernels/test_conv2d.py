@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.kernels.conv2d import Conv2d
+from network.kernels.storage import LARGEST, PARAMETER
 from tests.network.kernels import reference
 
 SETTINGS = settings(deadline=None, max_examples=5, derandomize=True, database=None)
@@ -50,6 +53,37 @@ def grouped(draw, dtypes):
     return Conv2d(**drawn, output_channels=draw(st.integers(1, 20)) * groups, groups=groups)
 
 
+@st.composite
+def sheared(draw, dtypes):
+    """With the padding that the windows of the lowest row of a block reach into."""
+    shift, period = draw(st.sampled_from([(1, 2), (2, 2), (1, 3)]))
+    drawn = draw(fields(dtypes, dilations=2))
+    height, width, channels = drawn["input_shape"]
+    top, left, bottom, right = drawn["padding"]
+    drawn["input_shape"] = height + period * drawn["stride"][0], width, channels
+    drawn["stride"] = drawn["stride"][0], period * shift * drawn["stride"][1]
+    # The further padding must hold no further window of the rows that start first.
+    reach = (drawn["kernel"][1] - 1) * drawn["dilation"][1] + 1
+    beyond = (width + left + right - reach) % drawn["stride"][1]
+    drawn["padding"] = top, left, bottom, right + max(0, shift * (period - 1) - beyond)
+    return Conv2d(**drawn, output_channels=draw(st.integers(1, 40)), shear=(shift, period))
+
+
+@st.composite
+def stored(draw, dtypes, storage):
+    kernel = draw(st.one_of(kernels(dtypes), grouped(dtypes)))
+    return replace(kernel, storage=storage)
+
+
+def stored_weight(rng, kernel, shape):
+    """Unpacked weights whose floats are about as large as those of a kernel that stores floats."""
+    if kernel.storage in LARGEST:
+        largest = LARGEST[kernel.storage]
+        return {"weight": rng.integers(-largest, largest + 1, shape, dtype="i1")}
+    weight = rng.standard_normal(shape).astype("f4")
+    return {"weight": (weight.view("u4") >> 16).astype("u2")}
+
+
 def sample(kernel, seed=0):
     """An input and parameters whose uint8 outputs fill their range."""
     rng = np.random.default_rng(seed)
@@ -65,6 +99,9 @@ def sample(kernel, seed=0):
     else:
         x = rng.standard_normal(kernel.input_shape).astype("f4")
         parameters["weight"] = rng.standard_normal(shape).astype("f4")
+        if kernel.storage:
+            parameters |= stored_weight(rng, kernel, shape)
+            terms *= LARGEST.get(kernel.storage, 1)
     if kernel.scaled:
         parameters["scale"] = (rng.uniform(0.5, 1, co) * 60 / terms).astype("f4")
     if kernel.output_dtype == "uint8":
@@ -88,7 +125,7 @@ def assert_close(kernel, actual, expected):
 
 
 @pytest.mark.parametrize("dtypes", DTYPES, ids=">".join)
-@pytest.mark.parametrize("strategy", [kernels, grouped])
+@pytest.mark.parametrize("strategy", [kernels, grouped, sheared])
 def test_any_shape_agrees_with_numpy(compute, strategy, dtypes):
     @SETTINGS
     @given(strategy(dtypes))
@@ -99,6 +136,28 @@ def test_any_shape_agrees_with_numpy(compute, strategy, dtypes):
         assert_close(kernel, reference.meaning(kernel, x, parameters), expected)
 
     agree()
+
+
+@pytest.mark.parametrize("output", ["float32", "uint8"])
+@pytest.mark.parametrize("storage", list(PARAMETER))
+def test_stored_weights_are_decoded(compute, storage, output):
+    @SETTINGS
+    @given(stored(("float32", output), storage))
+    def agree(kernel):
+        x, parameters = sample(kernel)
+        floats = floats_of(parameters["weight"], storage)
+        expected = reference.conv2d(kernel, x, {**parameters, "weight": floats})
+        assert_close(kernel, compute(kernel, x, parameters), expected)
+        assert_close(kernel, reference.meaning(kernel, x, parameters), expected)
+
+    agree()
+
+
+def floats_of(weight, storage):
+    """What numpy says that they are."""
+    if storage == "bf16":
+        return np.stack([np.zeros_like(weight), weight], axis=-1).view("f4")[..., 0]
+    return weight
 
 
 EXTREMES = [((1, 1, 500), (1, 1)), ((5, 7, 5), (3, 3)), ((9, 9, 17), (5, 5))]

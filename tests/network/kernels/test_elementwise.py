@@ -82,16 +82,26 @@ def test_relu(compute, dtype):
     agree()
 
 
+PATTERNS = st.one_of(
+    st.tuples(st.integers(1, 4), st.integers(1, 4), st.just(0)),
+    st.sampled_from([(2, 2, 1), (3, 3, 1), (2, 4, 2), (2, 3, 1)]),
+)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_expand(compute, dtype):
     @SETTINGS
-    @given(SHAPES, st.integers(1, 3), st.integers(1, 3), st.booleans())
-    def agree(shape, rows, cols, relu):
-        kernel = Expand(shape, rows, cols, dtype, relu)
-        grid = random(kernel.grid_shape, dtype)
+    @given(SHAPES, PATTERNS, st.booleans())
+    def agree(shape, pattern, relu):
+        rows, cols, shift = pattern
+        kernel = Expand(shape, rows, cols, dtype, relu, shift)
+        # What is computed has its relu.
+        grid = np.abs(random(kernel.grid_shape, dtype))
         coefficients = np.random.default_rng(1).uniform(-0.4, 0.8, (rows * cols, 5, shape[2])).astype("f4")
         parameters = {"coefficients": coefficients}
         expected = reference.expand(kernel, grid, parameters)
+        meant = reference.meaning(kernel, grid, parameters)
+        assert np.abs(meant.astype("f8") - expected).max() <= (1 if dtype == "uint8" else 1e-4)
         difference = np.abs(compute(kernel, grid, parameters) - expected)
         assert difference.max() <= (1 if dtype == "uint8" else 1e-4)
         assert dtype == "float32" or (difference > 0).mean() < 0.02

@@ -1,6 +1,7 @@
 """What holds for every kernel on every instruction set, compiled or not."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from network.kernels.input import Input
 from network.kernels.output import Output
 from network.kernels.pool import Pool
 from network.kernels.relu import Relu
+from network.kernels.storage import LARGEST, PARAMETER, bits
 from network.kernels.winograd import Winograd
 from tests.network.kernels.emulated import PROCESSORS
 
@@ -27,6 +29,10 @@ KERNELS = [
     Conv2d((9, 9, 6), 10, (3, 3), (1, 1), (0, 0, 0, 0), "uint8", "uint8", False, groups=2),
     Conv2d((9, 9, 6), 10, (3, 3), (1, 1), (2, 2, 2, 2), "float32", "float32", True, dilation=(2, 2)),
     Conv2d((9, 9, 6), 10, (3, 3), (1, 1), (2, 2, 2, 2), "float32", "float32", True, clip=6.0),
+    *[
+        Conv2d((9, 9, 6), 10, (3, 3), (1, 1), (1, 1, 1, 1), "float32", "uint8", True, storage=each)
+        for each in PARAMETER
+    ],
     Depthwise((9, 9, 24), (3, 3), (2, 2), (1, 1, 1, 1), "float32", "float32", True, clip=6.0),
     Depthwise((9, 9, 24), (3, 3), (1, 1), (1, 1, 1, 1), "uint8", "uint8", False),
     Winograd((9, 9, 24), 20, (1, 1, 1, 1), "float32", True, 2),
@@ -38,6 +44,8 @@ KERNELS = [
     Output((9, 9, 3), "uint8"),
     Relu((9, 9, 3), "float32"),
     Expand((9, 9, 3), 2, 2, "float32", True),
+    Expand((9, 9, 3), 2, 2, "float32", True, shift=1),
+    Conv2d((9, 9, 5), 10, (3, 3), (1, 2), (1, 1, 1, 2), "uint8", "uint8", True, shear=(1, 2)),
 ]
 EVERY = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.key)
 
@@ -123,6 +131,28 @@ def test_an_int8_weight_that_overflows_pairs_is_refused():
         kernel.pack(known()[0], parameters)
 
 
+@pytest.mark.parametrize("storage", LARGEST)
+def test_a_stored_weight_that_is_too_large_is_refused(storage):
+    kernel = Conv2d((4, 4, 4), 4, (1, 1), (1, 1), (0, 0, 0, 0), "float32", "float32", False, storage=storage)
+    parameters = given_parameters(kernel)
+    parameters["weight"][0, 0, 0, 0] = -LARGEST[storage] - 1
+    with pytest.raises(NetworkError, match=r"stored weights must lie in"):
+        kernel.pack(known()[0], parameters)
+
+
+def test_storage_of_integer_weights_is_refused():
+    with pytest.raises(NetworkError, match="storage is for float32 input"):
+        Conv2d((4, 4, 4), 4, (1, 1), (1, 1), (0, 0, 0, 0), "uint8", "uint8", False, storage="int4")
+
+
+@pytest.mark.parametrize("storage", PARAMETER)
+@ISAS
+def test_stored_weights_take_their_bits(storage, isa):
+    kernel = Conv2d((8, 8, 64), 64, (3, 3), (1, 1), (1, 1, 1, 1), "float32", "float32", False)
+    plain, small = (each.packed(isa)["weight"].nbytes for each in (kernel, replace(kernel, storage=storage)))
+    assert small == plain * bits(storage) // 32
+
+
 def test_an_index_beyond_the_input_is_refused():
     kernel = Conv2d((4, 4, 4), 4, (1, 1), (1, 1), (0, 0, 0, 0), "float32", "float32", False, selected=2)
     parameters = {**given_parameters(kernel), "index": np.array([0, 4], "i4")}
@@ -133,6 +163,16 @@ def test_an_index_beyond_the_input_is_refused():
 def test_a_window_larger_than_the_input_is_refused():
     with pytest.raises(NetworkError, match="the window must fit"):
         Conv2d((2, 2, 4), 4, (3, 3), (1, 1), (0, 0, 0, 0), "float32", "float32", False)
+
+
+def test_a_row_of_windows_that_starts_too_far_right_is_refused():
+    with pytest.raises(NetworkError, match="the window must fit"):
+        Conv2d((9, 9, 5), 10, (3, 3), (1, 2), (1, 1, 1, 1), "float32", "float32", True, shear=(1, 2))
+
+
+def test_a_pattern_that_shifts_out_of_its_block_is_refused():
+    with pytest.raises(NetworkError, match=r"shift \* \(rows - 1\)"):
+        Expand((9, 9, 3), 3, 2, "float32", True, shift=1)
 
 
 def test_groups_that_do_not_divide_the_channels_are_refused():
