@@ -116,11 +116,13 @@ def catalogue(
     samples: Samples,
     named: Sequence[str] | None = None,
     degrees: Sequence[Fraction] | None = None,
+    prune: bool = True,
 ) -> Catalogue:
     """Fit everything that applies; takes seconds to a minute. The same inputs give the same catalogue.
 
     ``named`` says which number formats and structural methods (None: the usual ones; ``exact`` is always
-    there); ``degrees`` replaces the defaults of each method. Raises NetworkError for a name that is not one.
+    there); ``degrees`` replaces the defaults of each method. Without ``prune`` what is dominated stays.
+    Raises NetworkError for a name that is not one.
     """
     offered = chosen_formats(named)
     known = contexts(network, samples)
@@ -129,7 +131,7 @@ def catalogue(
         for layer in network.layers
         if layer.has_weights
     }
-    stages = _worthwhile(network, known, fitted)
+    stages = _worthwhile(network, known, fitted) if prune else fitted
     kept = _kept(network, stages)
     empty = Catalogue(network, known, stages, kept, {})
     variants = {layer.name: tuple(_variants(empty, layer, offered)) for layer in network.layers}

@@ -35,6 +35,8 @@ from network.approximations.rows import (
 from network.approximations.stages import Convolve, Stages
 
 DEGREES = tuple(Fraction(text) for text in ("1/2", "1/4", "1/8"))
+MOST = Fraction(1, 2)
+"""Higher degrees are not offered: so little is lost at this one that what they cost gains next to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def _ranks(whole: Convolve, degrees: Sequence[Fraction]) -> dict[str, int]:
     full = min(height * channels, width * outputs)
     one = sum(stage.operations for stage in _empty(whole, 1))
     found: dict[int, str] = {}
-    for degree in degrees:
+    for degree in (each for each in degrees if each <= MOST):
         rank = max(4, 4 * round(degree * whole.operations / (4 * one)))
         if rank < full and rank * one < whole.operations:
             found.setdefault(rank, str(degree))

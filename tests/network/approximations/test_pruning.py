@@ -46,6 +46,7 @@ def test_perforation_goes_along_the_axis_that_says_more(network, samples, axis, 
             replace(network["input"], input_shape=(10, 10, 3), output_shape=(10, 10, 3)),
             replace(network["conv1"], input_shape=(10, 10, 3), output_shape=(10, 10, 16)),
         ),
+        outputs=(),
     )
     rough = np.random.default_rng(3).normal(size=(len(samples), 3, 10, 10)).astype(np.float32)
     smooth = rough.take([0], axis=axis) + 0.05 * rough
