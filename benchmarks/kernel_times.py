@@ -66,7 +66,7 @@ def _timed(
     *arguments, result = kernel.arguments(target.isa)
     sources, parameters = arguments[: kernel.inputs], arguments[kernel.inputs :]
     own = sum(each.nbytes for each in parameters)
-    copies = min(MOST_COPIES, ceil(network_bytes / own)) if own else 1
+    copies = max(1, min(MOST_COPIES, ceil(network_bytes / own))) if own else 1
     inputs, output = _filled(sources), _filled([result])
     sets = [(*inputs, *_filled(parameters), *output) for _ in range(copies)]
     function, turns = library[symbol], cycle(sets)
