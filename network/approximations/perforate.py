@@ -143,7 +143,8 @@ def _interpolation(known: Sequence[NDArray[np.float32]], wanted: NDArray[np.floa
     centred = [each - own for each, own in zip(known, means, strict=True)]
     gram = np.stack([[_dot(a, b) for b in centred] for a in centred]).transpose(2, 0, 1)
     cross = np.stack([_dot(each, wanted - mean) for each in centred], axis=1)
-    ridge = RIDGE * gram[:, 0, 0, None] + np.finfo(np.float32).tiny
+    # The nearest one alone may be the same in all samples while the others are not.
+    ridge = RIDGE * gram.trace(axis1=1, axis2=2)[:, None] / len(known) + np.finfo(np.float32).tiny
     towards = np.eye(len(known))[0]
     solvable = gram + ridge[:, :, None] * np.eye(len(known))
     weight = np.linalg.solve(solvable, (cross + ridge * towards)[:, :, None])[:, :, 0]

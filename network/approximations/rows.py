@@ -136,7 +136,8 @@ def shrinkage(covariance: Exact, rows: int) -> float:
     spread = (rows + 1 - 2 / size) * (squares - trace**2 / size)
     share = ((1 - 2 / size) * squares + trace**2) / spread if spread > 0 else 1.0
     share = min(share, 0.5)
-    return max(share / (1 - share), 1e-6) * trace / size
+    # Inputs that are all zero, behind a dead ReLU, need a ridge as well.
+    return max(share / (1 - share), 1e-6) * trace / size + float(np.finfo(np.float32).tiny)
 
 
 def behind_relu(y: Matrix, predicted: Matrix, relu: bool) -> Matrix:

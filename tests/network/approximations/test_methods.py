@@ -186,6 +186,17 @@ def test_a_checkerboard_computes_its_share_and_keeps_it(name, size):
     assert stages[0].operations <= whole(layer).operations / step * (1 + step / size[1])
 
 
+def test_perforation_bears_neighbours_that_never_change_and_others_that_are_the_same():
+    """Two columns: what lies left is what lies right, and above and below is nothing."""
+    weight = np.zeros((4, 3, 3, 4))
+    weight[:, 1, 1] = np.eye(4)
+    x = np.zeros((20, 8, 2, 4), np.float32)
+    x[:, 2::2, 0] = RNG.normal(size=(20, 3, 4))
+    layer = replace(conv(weight, (8, 2)), bias=np.zeros(4, np.float32))
+    stages, exact = fitted(layer, x, "perforate(checker=2)")
+    np.testing.assert_allclose(run(stages, x), exact, atol=1e-3)
+
+
 def test_on_a_checkerboard_skipped_samples_have_nearer_neighbours():
     """Outputs as rough along rows as along columns."""
     layer = conv(RNG.normal(size=(8, 3, 3, 8)), (12, 12))
@@ -266,6 +277,18 @@ def test_int8_has_no_mean_error(last):
 def test_methods_that_save_nothing_do_not_apply(layer, absent):
     x = RNG.normal(size=(20, *layer.input_shape)).astype(np.float32)
     assert not degrees_of(layer, context_of(layer, x), absent)
+
+
+@pytest.mark.parametrize("method", sorted(methods()))
+def test_every_method_bears_inputs_that_are_all_zero(method):
+    """As behind a ReLU that is never reached."""
+    layer = conv(RNG.normal(size=(16, 3, 3, 16)), relu=True)
+    x = np.zeros((20, 8, 8, 16), np.float32)
+    context = context_of(layer, x)
+    found = degrees_of(layer, context, method)
+    assert found
+    for stages in found.values():
+        np.testing.assert_allclose(run(stages, x), context.outputs, atol=1e-3)
 
 
 def test_degrees_that_keep_as_many_are_offered_once():
