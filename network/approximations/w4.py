@@ -9,7 +9,8 @@ network's divergence is 2 to 20 times less than with plain rounding; all layers 
 Cost: the layer's own float32 operations, two shifts and a conversion for each weight and register tile, half
 a byte a weight on disk and in memory. Convolutions took 1.3 to 1.6 times as long as in float32, a dense layer
 of 4096 x 4096 a third. Weights from a table of 16 values (clustered, Han et al. 2016) take as many bits and
-are not offered: their rounding error is 3 dB lower, but looking them up took 5 to 20 times as long as floats.
+are not offered: their rounding error is 3 dB lower, but looking them up took convolutions 3 to 7 times as
+long as floats.
 """
 
 from __future__ import annotations
