@@ -53,7 +53,7 @@ def _run(networks: Sequence[str], cores: tuple[int, ...], quick: bool) -> None:
     from benchmarks.contest import Effort, compete
     from benchmarks.engine_report import lines, to_dict
 
-    effort = Effort(1.0, 64, 1000) if quick else Effort(6.0, 512, 10_000)
+    effort = Effort(1.0, 64, 1000) if quick else Effort(2.0, 512, 10_000)
     print(f"{cpu_name()}, cores {', '.join(map(str, cores))}", flush=True)
     results = []
     for name in networks:

@@ -22,11 +22,18 @@ class Quartiles:
     upper_s: float
 
 
-def block(run: Callable[[], object]) -> Block:
-    """Time ``run``, after one run that is not timed and brings its data back into the caches."""
+def block(run: Callable[[], object], warm_s: float = 0.0) -> Block:
+    """Time ``run``, after runs that are not timed: one, and more for so many seconds.
+
+    They bring its data back into the caches. Thread pools spin for some milliseconds after their work and
+    keep the next contender's threads from its cores: ``warm_s`` waits until they sleep.
+    """
 
     def seconds(runs: int) -> float:
+        start = perf_counter()
         run()
+        while perf_counter() - start < warm_s:
+            run()
         start = perf_counter()
         for _ in range(runs):
             run()
