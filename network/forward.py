@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from network import operators
 from network.execute import Executor, as_read
 from network.layers import Layer, Network
 from network.reference import activate, pool
@@ -54,17 +55,7 @@ def _convolve(layer: Layer, x: Array) -> Array:
 
 
 def _transpose(layer: Layer, x: Array) -> Array:
-    """Each input adds the kernel, scaled by it, to a window of the output."""
-    (rows, columns, channels), (down, across) = layer.output_shape, layer.stride
-    top, left, _, _ = layer.padding
-    height = top + max(rows, (x.shape[1] - 1) * down + layer.kernel[0])
-    width = left + max(columns, (x.shape[2] - 1) * across + layer.kernel[1])
-    total = np.zeros((len(x), height, width, channels), np.float32)
-    for row in range(layer.kernel[0]):
-        for column in range(layer.kernel[1]):
-            ends = (row + down * (x.shape[1] - 1) + 1, column + across * (x.shape[2] - 1) + 1)
-            total[:, row : ends[0] : down, column : ends[1] : across] += x @ layer.filters[:, row, column].T
-    return np.asarray(total[:, top : top + rows, left : left + columns] + layer.bias)
+    return np.asarray(operators.conv_transpose(layer, x, layer.filters) + layer.bias)
 
 
 def _pool(layer: Layer, x: Array) -> Array:
@@ -109,18 +100,11 @@ def _resize(layer: Layer, x: Array) -> Array:
 
 
 def _local_response(layer: Layer, x: Array) -> Array:
-    """Over ``size`` neighbouring channels, as ONNX's LRN."""
-    size, channels = layer.settings["size"], x.shape[3]
-    before = (size - 1) // 2
-    squares = np.pad(np.square(x), ((0, 0), (0, 0), (0, 0), (before, size - 1 - before)))
-    sums = sum((squares[..., start : start + channels] for start in range(size)), start=np.zeros_like(x))
-    scale = layer.settings["bias"] + layer.settings["alpha"] / size * sums
-    return np.asarray(x / scale ** layer.settings["beta"], np.float32)
+    return operators.lrn(x, **layer.settings)
 
 
 def _softmax(layer: Layer, x: Array) -> Array:  # noqa: ARG001
-    shares = np.exp(x - x.max(axis=3, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=3, keepdims=True))
+    return operators.softmax(x)
 
 
 FORWARD: Mapping[str, Callable[..., Array]] = {

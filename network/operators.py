@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from network.kernels.conv_transpose import ConvTranspose
 from network.kernels.resize import Resize
+from network.layers import Layer
 
 Array = NDArray[Any]
 
@@ -54,8 +55,8 @@ def _linear(kernel: Resize, x: Array, axis: int) -> Array:
     return np.asarray(low + (high - low) * share)
 
 
-def conv_transpose(kernel: ConvTranspose, x: Array, weight: Array) -> Array:
-    """Sums ``(n, oh, ow, co)`` in weight's element type, without the bias."""
+def conv_transpose(kernel: ConvTranspose | Layer, x: Array, weight: Array) -> Array:
+    """Sums ``(n, oh, ow, co)`` in weight's element type, without the bias; of a kernel or of its layer."""
     (h, w, _), (down, right), (top, left, _, _) = kernel.input_shape, kernel.stride, kernel.padding
     rows, columns, outputs = kernel.output_shape
     size = max(h * down + kernel.kernel[0], top + rows), max(w * right + kernel.kernel[1], left + columns)

@@ -7,7 +7,7 @@ two layers (or two networks) with the same kernel share one measurement.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,6 +47,21 @@ class Work:
     parameter_bytes: int
     workspace_bytes: int
     """Buffers that live only during the call."""
+
+    @classmethod
+    def of(
+        cls,
+        arguments: Sequence[TensorSpec],
+        inputs: int,
+        *,
+        macs: int,
+        elementwise: int,
+        workspace_bytes: int = 0,
+    ) -> Work:
+        """With the bytes of a kernel's arguments: so many inputs, then its parameters and its output."""
+        *read, result = (each.nbytes for each in arguments)
+        sources, parameters = sum(read[:inputs]), sum(read[inputs:])
+        return cls(macs, elementwise, sources, result, parameters, workspace_bytes)
 
 
 @dataclass(frozen=True, slots=True)

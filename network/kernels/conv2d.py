@@ -231,15 +231,13 @@ class Conv2d(Kernel):
 
     @override
     def work(self, isa: Isa) -> Work:
-        source, *parameters, result = self.arguments(isa)
         window = prod(self.kernel) * self.channels // self.groups
         copied = prod(self.copied(isa) or (0,))
-        return Work(
+        return Work.of(
+            self.arguments(isa),
+            self.inputs,
             macs=prod(self.output_shape) * window,
             elementwise=copied + prod(self.output_shape),
-            input_bytes=source.nbytes,
-            output_bytes=result.nbytes,
-            parameter_bytes=sum(each.nbytes for each in parameters),
             workspace_bytes=copied * np.dtype(self.copy_dtype(isa)).itemsize,
         )
 

@@ -202,14 +202,12 @@ class ConvTranspose(Kernel):
 
     @override
     def work(self, isa: Isa) -> Work:
-        source, *parameters, result = self.arguments(isa)
         copied = prod(self.copied(isa) or (0,))
-        return Work(
+        return Work.of(
+            self.arguments(isa),
+            self.inputs,
             macs=sum(phase.convolution.work(isa).macs for phase in self.phases),
             elementwise=copied + prod(self.output_shape),
-            input_bytes=source.nbytes,
-            output_bytes=result.nbytes,
-            parameter_bytes=sum(each.nbytes for each in parameters),
             workspace_bytes=copied * np.dtype(self.copy_dtype(isa)).itemsize,
         )
 

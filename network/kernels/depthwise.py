@@ -118,14 +118,11 @@ class Depthwise(Kernel):
 
     @override
     def work(self, isa: Isa) -> Work:
-        source, *parameters, result = self.arguments(isa)
-        return Work(
+        return Work.of(
+            self.arguments(isa),
+            self.inputs,
             macs=prod(self.output_shape) * prod(self.kernel),
             elementwise=prod(self.output_shape),
-            input_bytes=source.nbytes,
-            output_bytes=result.nbytes,
-            parameter_bytes=sum(each.nbytes for each in parameters),
-            workspace_bytes=0,
         )
 
     @override

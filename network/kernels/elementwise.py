@@ -11,20 +11,17 @@ from typing_extensions import override
 
 from network.isa import Isa
 from network.kernels.parameters import check
-from network.kernels.plain import Plain
-from network.layers import DType, Shape
+from network.kernels.plain import Float
 from network.unary import Unary
-from network.variants import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Elementwise(Plain):
+class Elementwise(Float):
     """The functions of ``chain``, one after the other, of float32; uint8 has ``Lookup``. No parameters.
 
     Exponentials are exact to about two units in the last place, ``tanh`` to 2e-7.
     """
 
-    shape: Shape
     chain: tuple[Unary, ...]
 
     def __post_init__(self) -> None:
@@ -36,26 +33,6 @@ class Elementwise(Plain):
     def key(self) -> str:
         h, w, c = self.shape
         return f"elementwise {h}x{w}x{c} {' '.join(map(str, self.chain))}"
-
-    @property
-    @override
-    def output_shape(self) -> Shape:
-        return self.shape
-
-    @property
-    @override
-    def output_dtype(self) -> DType:
-        return "float32"
-
-    @override
-    def parameters(self) -> dict[str, TensorSpec]:
-        return {}
-
-    @property
-    @override
-    def sources(self) -> tuple[TensorSpec, ...]:
-        h, w, c = self.shape
-        return (TensorSpec((h, w * c), "float32"),)
 
     @property
     @override

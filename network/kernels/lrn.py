@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -11,19 +11,17 @@ from typing_extensions import override
 
 from network.isa import Isa
 from network.kernels.parameters import check
-from network.kernels.plain import Plain
-from network.layers import DType, Shape
-from network.variants import TensorSpec, Work
+from network.kernels.plain import Float
+from network.variants import Work
 
 
 @dataclass(frozen=True, slots=True)
-class Lrn(Plain):
+class Lrn(Float):
     """``x / (bias + alpha / size * sum(x ** 2)) ** beta`` in float32, the sum over ``size`` channels around.
 
     ONNX's LRN: of an even number of channels there is one more behind than before. No parameters.
     """
 
-    shape: Shape
     size: int
     alpha: float
     beta: float
@@ -43,26 +41,6 @@ class Lrn(Plain):
 
     @property
     @override
-    def output_shape(self) -> Shape:
-        return self.shape
-
-    @property
-    @override
-    def output_dtype(self) -> DType:
-        return "float32"
-
-    @override
-    def parameters(self) -> dict[str, TensorSpec]:
-        return {}
-
-    @property
-    @override
-    def sources(self) -> tuple[TensorSpec, ...]:
-        h, w, c = self.shape
-        return (TensorSpec((h, w * c), "float32"),)
-
-    @property
-    @override
     def elementwise(self) -> int:
         return prod(self.shape) * (self.size + 2)
 
@@ -73,15 +51,7 @@ class Lrn(Plain):
 
     @override
     def work(self, isa: Isa) -> Work:
-        source, result = self.arguments(isa)
-        return Work(
-            macs=0,
-            elementwise=self.elementwise,
-            input_bytes=source.nbytes,
-            output_bytes=result.nbytes,
-            parameter_bytes=0,
-            workspace_bytes=4 * self.padded_channels,
-        )
+        return replace(Float.work(self, isa), workspace_bytes=4 * self.padded_channels)
 
     @override
     def prim_func(self, isa: Isa, tile: tuple[int, ...]) -> Any:

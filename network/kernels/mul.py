@@ -11,16 +11,14 @@ from typing_extensions import override
 
 from network.isa import Isa
 from network.kernels.parameters import check
-from network.kernels.plain import Plain
-from network.layers import DType, Shape
+from network.kernels.plain import Float
 from network.variants import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Mul(Plain):
+class Mul(Float):
     """``a * b`` in float32; with ``per_channel``, ``b`` is (1, channels). No parameters."""
 
-    shape: Shape
     per_channel: bool
 
     def __post_init__(self) -> None:
@@ -31,20 +29,6 @@ class Mul(Plain):
     def key(self) -> str:
         h, w, c = self.shape
         return f"mul {h}x{w}x{c}{' per_channel' if self.per_channel else ''}"
-
-    @property
-    @override
-    def output_shape(self) -> Shape:
-        return self.shape
-
-    @property
-    @override
-    def output_dtype(self) -> DType:
-        return "float32"
-
-    @override
-    def parameters(self) -> dict[str, TensorSpec]:
-        return {}
 
     @property
     @override

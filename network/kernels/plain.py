@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from typing_extensions import override
 
 from network.isa import Isa
 from network.kernels.parameters import Parameters, checked
+from network.layers import DType, Shape
 from network.variants import Kernel, TensorSpec, Work
 
 
@@ -49,15 +49,35 @@ class Plain(Kernel):
 
     @override
     def work(self, isa: Isa) -> Work:
-        return Work(
-            macs=0,
-            elementwise=self.elementwise,
-            input_bytes=sum(each.nbytes for each in self.sources),
-            output_bytes=prod(self.output_shape) * (1 if self.output_dtype == "uint8" else 4),
-            parameter_bytes=sum(each.nbytes for each in self.parameters().values()),
-            workspace_bytes=0,
-        )
+        return Work.of(self.arguments(isa), self.inputs, macs=0, elementwise=self.elementwise)
 
     @override
     def pack(self, isa: Isa, parameters: Parameters) -> tuple[NDArray[Any], ...]:
         return tuple(checked(self.key, self.parameters(), parameters).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Float(Plain):
+    """From float32 of a shape to float32 of the same, without parameters."""
+
+    shape: Shape
+
+    @property
+    @override
+    def output_shape(self) -> Shape:
+        return self.shape
+
+    @property
+    @override
+    def output_dtype(self) -> DType:
+        return "float32"
+
+    @override
+    def parameters(self) -> dict[str, TensorSpec]:
+        return {}
+
+    @property
+    @override
+    def sources(self) -> tuple[TensorSpec, ...]:
+        h, w, c = self.shape
+        return (TensorSpec((h, w * c), "float32"),)

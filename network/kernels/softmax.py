@@ -12,16 +12,12 @@ from typing_extensions import override
 
 from network.isa import Isa
 from network.kernels.parameters import check
-from network.kernels.plain import Plain
-from network.layers import DType, Shape
-from network.variants import TensorSpec
+from network.kernels.plain import Float
 
 
 @dataclass(frozen=True, slots=True)
-class Softmax(Plain):
+class Softmax(Float):
     """``exp(x - max) / sum(exp(x - max))`` in float32, so that no exponential overflows. No parameters."""
-
-    shape: Shape
 
     def __post_init__(self) -> None:
         check(self.key, min(self.shape) > 0, "sizes must be at least 1; correct the layer's shape")
@@ -31,26 +27,6 @@ class Softmax(Plain):
     def key(self) -> str:
         h, w, c = self.shape
         return f"softmax {h}x{w}x{c}"
-
-    @property
-    @override
-    def output_shape(self) -> Shape:
-        return self.shape
-
-    @property
-    @override
-    def output_dtype(self) -> DType:
-        return "float32"
-
-    @override
-    def parameters(self) -> dict[str, TensorSpec]:
-        return {}
-
-    @property
-    @override
-    def sources(self) -> tuple[TensorSpec, ...]:
-        h, w, c = self.shape
-        return (TensorSpec((h, w * c), "float32"),)
 
     @property
     @override

@@ -226,16 +226,14 @@ class Winograd(Kernel):
 
     @override
     def work(self, isa: Isa) -> Work:
-        source, *parameters, result = self.arguments(isa)
         copied = prod(self.copied(isa) or (0,))
         together, _, blocks = self.tiles(isa)[0]
         transformed = self.points * together * (self.channels + blocks * isa.lanes)
-        return Work(
+        return Work.of(
+            self.arguments(isa),
+            self.inputs,
             macs=prod(self.grid) * self.points * self.channels * self.output_channels,
             elementwise=copied + prod(self.grid) * 2 * self.points * (self.channels + self.output_channels),
-            input_bytes=source.nbytes,
-            output_bytes=result.nbytes,
-            parameter_bytes=sum(each.nbytes for each in parameters),
             workspace_bytes=4 * (copied + transformed),
         )
 
