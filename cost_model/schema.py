@@ -13,13 +13,16 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 import numpy as np
 
+from cost_model.device_event import DeviceEvent
 from cost_model.measurement import Evaluation, Measurement, NetworkRun
 
 APPLICATION_ID = 0x424C4E4B
 """``BLNK``, in the file's header: tells our files from any other SQLite database."""
-VERSION = 1
+VERSION = 2
+OLDEST_VERSION = 1
+"""Stores from this version on are kept: opened for writing they gain the tables that came later."""
 
-Record = TypeVar("Record", Measurement, Evaluation, NetworkRun)
+Record = TypeVar("Record", Measurement, Evaluation, NetworkRun, DeviceEvent)
 Floats = tuple[float, ...]
 Conditions = Mapping[str, float | str]
 _SQL_TYPES = {str: "TEXT", str | None: "TEXT", int: "INTEGER", bool: "INTEGER", float: "REAL"} | {
@@ -38,6 +41,8 @@ class Table(Generic[Record]):
     """Columns that say what was measured, those that reading selects by first."""
     settled: str = "TRUE"
     """SQL condition of a row after which there is nothing left to measure."""
+    since: int = OLDEST_VERSION
+    """The schema's version that this table came with."""
 
     @cached_property
     def columns(self) -> dict[str, Any]:
@@ -71,8 +76,8 @@ class Table(Generic[Record]):
         return f"INSERT INTO {self.name} (take, {names}) SELECT {take}, {values}{condition}"
 
     def select(self, given: tuple[str, ...]) -> str:
-        """Rows with these columns as given, in the order they were appended."""
-        condition = " AND ".join(f"{name} = ?" for name in given)
+        """Rows with these columns as given, all where none is, in the order they were appended."""
+        condition = " AND ".join(f"{name} = ?" for name in given) or "TRUE"
         return f"SELECT {', '.join(self.columns)} FROM {self.name} WHERE {condition} ORDER BY id"  # noqa: S608
 
     def encode(self, record: Record) -> dict[str, Any]:
@@ -104,7 +109,10 @@ RUNS = Table(
     NetworkRun,
     identity=("network", "device_class", "target", "versions", "configuration", "device"),
 )
-TABLES: tuple[Table[Any], ...] = (MEASUREMENTS, EVALUATIONS, RUNS)
+DEVICE_EVENTS = Table(
+    "device_events", DeviceEvent, identity=("device", "at_s", "kind"), settled="FALSE", since=2
+)
+TABLES: tuple[Table[Any], ...] = (MEASUREMENTS, EVALUATIONS, RUNS, DEVICE_EVENTS)
 
 
 def _encode(kind: Any, value: Any) -> Any:

@@ -11,13 +11,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from cost_model.device_event import DeviceEvent
 from cost_model.errors import StoreError
 from cost_model.measurement import Evaluation, Measurement, NetworkRun
 from cost_model.schema import (
     APPLICATION_ID,
+    DEVICE_EVENTS,
     EVALUATIONS,
     MEASUREMENTS,
+    OLDEST_VERSION,
     RUNS,
     TABLES,
     VERSION,
@@ -39,10 +43,12 @@ _NEXT_STEP = {
 
 
 class Store:
-    """Measurements, evaluations and runs in one file.
+    """Measurements, evaluations, runs and what happened to devices in one file.
 
     Opened for writing it is made if it does not exist, and no other process can write until it is closed.
     Opened with ``readonly=True`` it needs no lock and sees every committed append of a writer at work.
+    A store of an older schema keeps its rows: opened for writing it gains the tables it lacks, read-only it
+    answers as though they were empty.
     Raises ``StoreError`` for a file that is no store, damaged, locked, or of a newer BlinkNet.
     """
 
@@ -74,6 +80,10 @@ class Store:
         """All or none; how many were new. ``force`` keeps another take of what is already known."""
         return self._append(RUNS, runs, force)
 
+    def append_device_events(self, events: Iterable[DeviceEvent]) -> int:
+        """All or none, each of them another row; how many there were."""
+        return self._append(DEVICE_EVENTS, events, force=True)
+
     def measurements(self, device_class: str, target: str, versions: str) -> dict[str, Measurement]:
         """Kernel key to its latest measurement, failures included."""
         found = self._select(MEASUREMENTS, device_class=device_class, target=target, versions=versions)
@@ -90,11 +100,15 @@ class Store:
             self._select(RUNS, network=network, device_class=device_class, target=target, versions=versions)
         )
 
+    def device_events(self, device: str | None = None) -> tuple[DeviceEvent, ...]:
+        """What happened to one device, or to all, in the order it was appended."""
+        given = {} if device is None else {"device": device}
+        return tuple(self._select(DEVICE_EVENTS, **given))
+
     def count(self) -> dict[str, int]:
         """Rows in each table, every take counted."""
         with self._explained("read"):
-            statements = {each.name: f"SELECT COUNT(*) FROM {each.name}" for each in TABLES}  # noqa: S608
-            return {name: self._connection.execute(sql).fetchone()[0] for name, sql in statements.items()}
+            return {each.name: self._count(each) for each in TABLES}
 
     def close(self) -> None:
         """Give up the file and the writer's lock; harmless when called again."""
@@ -119,8 +133,18 @@ class Store:
 
     def _select(self, table: Table[Record], **given: str) -> Iterator[Record]:
         with self._explained("read"):
+            if not self._holds(table):
+                return iter(())
             rows = self._connection.execute(table.select(tuple(given)), tuple(given.values())).fetchall()
         return map(table.decode, rows)
+
+    def _count(self, table: Table[Any]) -> int:
+        statement = f"SELECT COUNT(*) FROM {table.name}"  # noqa: S608
+        return int(self._connection.execute(statement).fetchone()[0]) if self._holds(table) else 0
+
+    def _holds(self, table: Table[Any]) -> bool:
+        """Whether the file has the table; an older one that is only read may lack it until a writer comes."""
+        return table.since <= self._version()
 
     def _connect(self) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?mode={'ro' if self.readonly else 'rwc'}"
@@ -128,20 +152,23 @@ class Store:
 
     def _prepare(self) -> None:
         if not self.readonly and self._is_empty():
-            self._create()
+            self._create(since=OLDEST_VERSION)
         # Nothing may be changed, not even the journal's mode, before it is known that the file is a store.
         self._check_version()
         if not self.readonly:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._check_pages()
+            if (version := self._version()) < VERSION:
+                self._create(since=version + 1)
 
     def _is_empty(self) -> bool:
         return bool(self._connection.execute("SELECT COUNT(*) = 0 FROM sqlite_master").fetchone()[0])
 
-    def _create(self) -> None:
+    def _create(self, since: int) -> None:
+        """Add the tables that came with that version of the schema or later."""
         with self._transaction():
-            for statement in (each for table in TABLES for each in table.create):
+            for statement in (each for table in TABLES if table.since >= since for each in table.create):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -153,16 +180,19 @@ class Store:
 
     def _check_version(self) -> None:
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        version = self._version()
         if application != APPLICATION_ID:
             raise StoreError(
                 f"{self.path} is a database of another program; choose another path for the store"
             )
-        if version != VERSION:
+        if not OLDEST_VERSION <= version <= VERSION:
             raise StoreError(
                 f"{self.path} has schema {version}, this BlinkNet reads schema {VERSION}; "
                 f"{'upgrade BlinkNet' if version > VERSION else 'move it away to start an empty one'}"
             )
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cost_model.errors import StoreError
+from cost_model.device_event import DeviceEvent
+from cost_model.errors import CostModelError, StoreError
 from cost_model.measurement import Evaluation, Measurement, NetworkRun, configuration_key
-from cost_model.schema import MEASUREMENTS
+from cost_model.schema import DEVICE_EVENTS, MEASUREMENTS, VERSION
 from cost_model.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +58,14 @@ RUN = NetworkRun(
     storage_bytes=800_000,
 )
 
+EVENT = DeviceEvent(
+    device="x86-64-v3.unit-01",
+    kind="quarantined",
+    reason="3 sessions of it crashed",
+    at_s=1_700_000_000.25,
+    facts={"faults": 3.0, "last": "SIGILL"},
+)
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -75,7 +84,7 @@ def test_what_was_appended_is_read_back_bit_for_bit(path: Path) -> None:
         assert store.measurements(*KNOWN) == {MEASUREMENT.kernel: MEASUREMENT, "broken": failed}
         assert store.evaluations("n" * 64, "s" * 64, "tvm 0.27") == {EVALUATION.configuration: EVALUATION}
         assert store.runs("n" * 64, *KNOWN) == (RUN,)
-        assert store.count() == {"measurements": 2, "evaluations": 1, "runs": 1}
+        assert store.count() == {"measurements": 2, "evaluations": 1, "runs": 1, "device_events": 0}
 
 
 @settings(max_examples=100)
@@ -126,6 +135,63 @@ def test_runs_of_two_devices_are_two_runs(path: Path) -> None:
     with Store(path) as store:
         assert store.append_runs([RUN, other, RUN]) == 2
         assert store.runs("n" * 64, *KNOWN) == (RUN, other)
+
+
+def test_what_happened_to_devices_is_told_in_order_for_one_and_for_all(path: Path) -> None:
+    other = replace(EVENT, device="x86-64-v3.unit-02", kind="joined", reason="", facts={})
+    earlier = replace(EVENT, kind="released", at_s=EVENT.at_s - 1)
+    with Store(path) as store:
+        assert store.append_device_events([EVENT, other, earlier]) == 3
+        assert store.append_device_events([EVENT]) == 1
+        assert store.device_events() == (EVENT, other, earlier, EVENT)
+    with Store(path, readonly=True) as store:
+        assert store.device_events(EVENT.device) == (EVENT, earlier, EVENT)
+        assert store.device_events(other.device) == (other,)
+        assert store.device_events("x86-64-v3.unit-03") == ()
+
+
+def test_an_event_of_an_unknown_kind_or_time_is_refused() -> None:
+    with pytest.raises(CostModelError, match=r"exploded.*joined, lost"):
+        replace(EVENT, kind="exploded")
+    with pytest.raises(CostModelError, match="nan is no time"):
+        replace(EVENT, at_s=float("nan"))
+
+
+def make_schema_1(path: Path) -> None:
+    """The same store as the first schema left it: without the table of device events."""
+    with Store(path) as store:
+        store.append_measurements([MEASUREMENT])
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"DROP TABLE {DEVICE_EVENTS.name}")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+
+def test_a_store_of_schema_1_keeps_its_rows_and_gains_the_events(path: Path) -> None:
+    make_schema_1(path)
+    with Store(path) as store:
+        assert store.append_device_events([EVENT]) == 1
+        assert store.append_measurements([MEASUREMENT]) == 0
+    with Store(path, readonly=True) as store:
+        assert store.measurements(*KNOWN) == {MEASUREMENT.kernel: MEASUREMENT}
+        assert store.device_events() == (EVENT,)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            connection.execute("DELETE FROM device_events")
+    connection.close()
+
+
+def test_a_store_of_schema_1_is_read_as_it_is(path: Path) -> None:
+    make_schema_1(path)
+    before = path.read_bytes()
+    with Store(path, readonly=True) as reader:
+        assert reader.device_events() == ()
+        assert reader.count() == {"measurements": 1, "evaluations": 0, "runs": 0, "device_events": 0}
+        assert path.read_bytes() == before
+        with Store(path) as writer:
+            writer.append_device_events([EVENT])
+        assert reader.device_events() == (EVENT,)
 
 
 def test_a_batch_with_a_wrong_record_leaves_nothing_behind(path: Path) -> None:
@@ -201,7 +267,8 @@ def test_a_killed_writer_loses_nothing_committed_and_leaves_no_half_batch(
 
 FILL_THE_DISK = """
 import resource, sys
-from cost_model.errors import StoreError
+from cost_model.device_event import DeviceEvent
+from cost_model.errors import CostModelError, StoreError
 from cost_model.measurement import Measurement
 from cost_model.store import Store
 store = Store(sys.argv[1])
