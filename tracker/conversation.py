@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from tracker.child import ChildProcess
 from tracker.failure import Failure, FailureKind, SessionFailed
+from tracker.liveness import Watchdog
 
 _START_S: Final = 60.0
 _CLOSE_S: Final = 2.0
 _TRANSFER_S: Final = 60
+_QUIET_S: Final = 2.0
+"""Without an answer, before the device is asked whether it is still there."""
 _ENVIRONMENT: Final = {"TVM_USE_RUNTIME_LIB": "1", "TVM_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -27,6 +31,7 @@ class Conversation:
         """Starts the process and waits until it has imported what it needs."""
         self._device = device
         self._failure: Failure | None = None
+        self._watchdog: Watchdog | None = None
         ours, theirs = socket.socketpair()
         # A stopped process must not hold up a transfer.
         for option in (
@@ -45,6 +50,10 @@ class Conversation:
         """Of the session's process on this machine."""
         return self._child.pid
 
+    def watch(self, watchdog: Watchdog) -> None:
+        """From now on a device that falls silent ends what is awaited from it, whatever its deadline."""
+        self._watchdog = watchdog
+
     def ask(self, operation: str, *arguments: Any, deadline_s: float) -> Any:
         """The answer to one request; raises SessionFailed."""
         self.send(operation, *arguments)
@@ -62,8 +71,7 @@ class Conversation:
     def receive(self, operation: str, deadline_s: float) -> Any:
         """The next answer; raises SessionFailed when it is a failure or does not come in time."""
         try:
-            if not self._connection.poll(deadline_s):
-                raise self.fail("timeout", f"no answer within {deadline_s:g} s", operation)
+            self._wait(operation, deadline_s)
             kind, *value = self._connection.recv()
         except (EOFError, OSError) as error:
             last_words = self._child.log_tail()
@@ -71,6 +79,16 @@ class Conversation:
         if kind == "failed":
             raise self.fail(value[0], value[1], operation)
         return value[0]
+
+    def _wait(self, operation: str, deadline_s: float) -> None:
+        """Until there is something to read; raises SessionFailed when that does not come."""
+        until = time.monotonic() + deadline_s
+        while not self._connection.poll(max(0.0, min(_QUIET_S, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                raise self.fail("timeout", f"no answer within {deadline_s:g} s", operation)
+            if self._watchdog is not None and self._watchdog.silent():
+                message = f"nothing answers at {self._watchdog.device} any more"
+                raise self.fail("unreachable", message, operation)
 
     def fail(self, kind: FailureKind, message: str, operation: str) -> SessionFailed:
         """Ends the process; the exception is for the caller to raise."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FailureKind = Literal["build", "unreachable", "busy", "timeout", "crash", "refused", "skipped"]
+FailureKind = Literal["build", "tracker", "unreachable", "busy", "timeout", "crash", "refused", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an operation on a device gave no result.
 
-    ``build``: there is no library to run. ``unreachable``: no tracker, no such device, or it does not answer.
+    ``build``: there is no library to run. ``tracker``: it does not answer; that says nothing of the device.
+    ``unreachable``: no such device, or it does not answer.
     ``busy``: others used it until the deadline. ``timeout``: no answer in time. ``crash``: the session died.
     ``refused``: the device answered with an error. ``skipped``: an earlier operation ended the session.
     """

@@ -21,15 +21,15 @@ class BusyError(Exception):
     """The device was in use until the deadline."""
 
 
-def connect(tracker: Address, key: str, deadline: float, session_timeout_s: float) -> Any:
-    """An RPC session with the device, by ``deadline`` on the monotonic clock.
+def connect(tracker: Address, key: str, deadline: float, session_timeout_s: float) -> tuple[Any, Address]:
+    """An RPC session with the device, by ``deadline`` on the monotonic clock, and where the device is.
 
     Raises BusyError, or OSError when the tracker or the device cannot be reached.
     """
     while True:
         host, port, matchkey = _request(tracker, key, deadline)
         try:
-            return rpc.connect(host, port, matchkey, session_timeout_s)
+            return rpc.connect(host, port, matchkey, session_timeout_s), Address(host, port)
         except (tvm.error.InternalError, tvm.error.RPCError, RuntimeError) as error:
             # The tracker may still hold the offer of a server that has just died or restarted.
             if time.monotonic() + _RETRY_S > deadline:

@@ -21,6 +21,8 @@ _PREFIX: Final = "blinknet-session-"
 _PR_SET_PDEATHSIG: Final = 1
 _HANG_UP_GRACE_S: Final = 0.5
 _SEND_S: Final = 1.0
+_STOPPED_S: Final = 3.0
+"""A session that was stopped (SIGSTOP, a debugger) for so long would keep the device busy for ever."""
 
 
 class ServedSession:
@@ -36,6 +38,7 @@ class ServedSession:
         self._hello = hello
         self._expires_at = self._kill_at
         self._expired = False
+        self._stopped_since: float | None = None
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         agent = os.getpid()
         self.pid = os.fork()
@@ -52,7 +55,13 @@ class ServedSession:
         self._kill_at = min(self._kill_at, time.monotonic() + _HANG_UP_GRACE_S)
 
     def enforce(self) -> None:
-        """Kills the session when its time is over."""
+        """Kills the session when its time is over, or when somebody stopped it; to be called often."""
+        if not is_stopped(self.pid):
+            self._stopped_since = None
+        elif self._stopped_since is None:
+            self._stopped_since = time.monotonic()
+        elif time.monotonic() - self._stopped_since >= _STOPPED_S:
+            self.kill()
         if time.monotonic() >= self._kill_at:
             self._expired = time.monotonic() >= self._expires_at
             self.kill()
@@ -84,6 +93,14 @@ class ServedSession:
         if self._expired:
             _tell_expired(self.connection, self._hello.timeout_s)
         self.connection.close()
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process is in Linux's state T."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
 
 
 def sweep() -> None:

@@ -22,6 +22,7 @@ from tracker.device import Description, DeviceKey
 from tracker.errors import TrackerError
 from tracker.failure import Failure, SessionFailed
 from tracker.inventory import registered
+from tracker.liveness import SILENCES, Watchdog, answers
 from tracker.timing import Argument, Timing, TimingPolicy, TimingRequest
 
 Shape = tuple[int, ...]
@@ -46,18 +47,23 @@ class Session:
     ) -> Session:
         """Asks the tracker at ``address`` for the device and waits for it while others use it.
 
-        The device ends the session after ``session_timeout_s``. Raises SessionFailed: ``unreachable`` at once
-        when no such device is registered, ``busy`` when it is not free within ``deadline_s``.
+        The device ends the session after ``session_timeout_s``. Raises SessionFailed: ``tracker`` when that
+        does not answer, ``unreachable`` within seconds when no such device is registered or it gives no sign
+        of life, ``busy`` when it is not free within ``deadline_s``.
         """
-        _check_registered(address, key)
+        _check_there(address, key)
         conversation = Conversation(str(key))
         until = time.monotonic() + deadline_s
         try:
             patience_s = deadline_s + _GRACE_S
-            conversation.ask("open", address, str(key), until, session_timeout_s, deadline_s=patience_s)
+            place = conversation.ask(
+                "open", address, str(key), until, session_timeout_s, deadline_s=patience_s
+            )
         except BaseException:
             conversation.close()
             raise
+        if place is not None:
+            conversation.watch(Watchdog(place))
         return cls(key, conversation)
 
     @property
@@ -196,17 +202,25 @@ def _plain(request: TimingRequest) -> tuple[str, list[Argument]]:
     return request.symbol, [Argument(tuple(each.shape), each.dtype, each.fill) for each in request.arguments]
 
 
-def _check_registered(address: Address, key: DeviceKey) -> None:
+def _check_there(address: Address, key: DeviceKey) -> None:
+    """Raises SessionFailed unless the device is registered and, when free, gives a sign of life."""
     try:
-        known = [each.key for each in registered(address)]
+        known = registered(address)
     except TrackerError as error:
-        raise SessionFailed(Failure("unreachable", str(error), str(key), "open")) from error
-    if str(key) not in known:
-        message = (
-            f"not registered with the tracker at {address}, which has {', '.join(known) or 'no device'}; "
-        )
+        raise SessionFailed(Failure("tracker", str(error), str(key), "open")) from error
+    found = [each for each in known if each.key == str(key)]
+    if not found:
+        names = ", ".join(each.key for each in known) or "no device"
+        message = f"not registered with the tracker at {address}, which has {names}; "
         message += f"`blinknet device --tracker {address} --key {key}` registers it"
         raise SessionFailed(Failure("unreachable", message, str(key), "open"))
+    if all(each.state == "free" and not _alive(each.address) for each in found):
+        message = f"registered, but nothing answers at {found[0].address}; is it frozen, or its network cut?"
+        raise SessionFailed(Failure("unreachable", message, str(key), "open"))
+
+
+def _alive(device: Address) -> bool:
+    return any(answers(device) for _ in range(SILENCES))
 
 
 def _existing(library: Path) -> Path:

@@ -38,9 +38,14 @@ class Operations:
         self._networks: dict[str, RemoteNetwork] = {}
         self._device: RemoteDevice
 
-    def open(self, tracker: Address, key: str, deadline: float, session_timeout_s: float) -> None:
-        """See ``Session.open``; ``deadline`` is a time of the monotonic clock, which all processes share."""
-        self._device = RemoteDevice(connect(tracker, key, deadline, session_timeout_s))
+    def open(self, tracker: Address, key: str, deadline: float, session_timeout_s: float) -> Address | None:
+        """See ``Session.open``; ``deadline`` is a time of the monotonic clock, which all processes share.
+
+        Returns where the device can be asked for a sign of life; None for a server that gives none when busy.
+        """
+        session, address = connect(tracker, key, deadline, session_timeout_s)
+        self._device = RemoteDevice(session)
+        return address if self._device.function("blinknet.describe") else None
 
     def describe(self) -> str:
         """The Description in JSON."""

@@ -20,7 +20,7 @@ from tracker.errors import TrackerError
 from tracker.failure import Failure, SessionFailed
 from tracker.inventory import registered
 from tracker.session import Session
-from tracker.timing import Timing
+from tracker.timing import Timing, TimingPolicy
 from tracker.tracker import TrackerProcess
 from tracker.wire import REQUEST, TrackerConnection
 
@@ -124,16 +124,44 @@ def test_a_silent_peer_and_garbage_do_not_keep_others_waiting(
             peer.close()
 
 
-def test_a_frozen_device_costs_its_deadline_and_thaws(
+def test_a_frozen_device_is_no_device_until_it_thaws(
     tracker: Address, own: AgentProcess, kernels: Path
 ) -> None:
     os.kill(own.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(SessionFailed) as raised:
-            Session.open(tracker, KEY, deadline_s=0.5)
+        with pytest.raises(SessionFailed, match="nothing answers") as raised:
+            Session.open(tracker, KEY, deadline_s=3600)
     finally:
         os.kill(own.pid, signal.SIGCONT)
-    assert raised.value.failure.kind == "timeout"
+    assert raised.value.failure.kind == "unreachable"
+    assert works(tracker, KEY, kernels)
+
+
+def test_a_device_that_freezes_in_the_middle_ends_what_is_awaited(
+    tracker: Address, own: AgentProcess, kernels: Path
+) -> None:
+    with Session.open(tracker, KEY) as session:
+        both = [own.pid, session.describe().pid]
+        for pid in both:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            (failure,) = session.time_functions(kernels, [MATMUL], TimingPolicy(deadline_s=3600))
+        finally:
+            for pid in both:
+                os.kill(pid, signal.SIGCONT)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, "any more" in failure.message) == ("unreachable", True)
+    assert works(tracker, KEY, kernels)
+
+
+def test_a_session_that_somebody_stopped_is_ended_and_the_device_is_free(
+    tracker: Address, own: AgentProcess, kernels: Path
+) -> None:
+    with Session.open(tracker, KEY) as session:
+        os.kill(session.describe().pid, signal.SIGSTOP)
+        (failure,) = session.time_functions(kernels, [MATMUL], TimingPolicy(deadline_s=3600))
+    assert isinstance(failure, Failure)
+    assert failure.kind == "crash"
     assert works(tracker, KEY, kernels)
 
 

@@ -142,7 +142,7 @@ def test_a_device_that_is_not_registered_is_a_failure_at_once(tracker: Address) 
 def test_a_tracker_that_is_not_there_is_a_failure_at_once() -> None:
     with pytest.raises(SessionFailed, match="blinknet tracker") as raised:
         Session.open(Address("127.0.0.1", 1), DeviceKey("lab", "nobody"), deadline_s=3600)
-    assert raised.value.failure.kind == "unreachable"
+    assert raised.value.failure.kind == "tracker"
 
 
 def test_a_session_whose_own_process_dies_says_so(tracker: Address, agent: DeviceKey) -> None:
