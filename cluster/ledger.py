@@ -14,6 +14,7 @@ from cluster.model import Knowledge, Run
 from cluster.selection import Selection
 from cluster.table import Table
 from cost_model.accuracy import EXACT, AccuracyModel
+from cost_model.device_event import DeviceEvent
 from cost_model.features import Sample
 from cost_model.latency import LatencyModel
 from cost_model.measurement import (
@@ -87,6 +88,10 @@ class Ledger:
         self._answered[run.device_class].setdefault(answers.configuration, answers)
         self._store.append_runs([run], force=True)
         self._runs[run.device_class].append(run)
+
+    def add_device_events(self, events: Iterable[DeviceEvent]) -> None:
+        """Keep what happened to devices."""
+        self._store.append_device_events(events)
 
     # --- asking
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from cluster.coordinator import CRASHES_BEFORE_DISCARD, Coordinator, Progress
 from cluster.crew import Crew
@@ -44,16 +44,16 @@ from cluster.ledger import Ledger, class_of
 from cluster.recorder import Recorder
 from cluster.rounds import Rounds
 from cluster.selection import Selection
+from cluster.watch import Watch
 from cluster.work import Work
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 from workers.build import Library
 from workers.device import BatchResult, RunResult
 
-POLL_FLEET_S = 2.0
 WAIT_S = 0.5
-STRIKES = 3
-"""Sessions in a row that gave nothing before a device is let go."""
+DEATHS = 5
+"""Of processes on one piece of host work, each tried three times by Ray, before the run is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ class Terms:
     policy: Policy
     patience_s: float = 60.0
     """How long a class may be without any device."""
+    tracker_patience_s: float = 900.0
+    """How long the tracker may be away."""
 
 
 class Loop:
@@ -93,22 +95,23 @@ class Loop:
         self._recorder = recorder
         self._rounds = rounds
         self._crew = crew
-        self._fleet = fleet
         self._work = work
         self._terms = terms
-        self._strikes: Counter[str] = Counter()
-        self._last_poll = -POLL_FLEET_S
+        self._watch = Watch(fleet, recorder.device_event, terms.tracker_patience_s)
+        self._deaths: Counter[Any] = Counter()
         self._unattended_since: dict[str, float] = {}
 
-    def run(self, watch: Callable[[tuple[Progress, ...]], None]) -> None:
+    def run(self, show: Callable[[tuple[Progress, ...]], None]) -> None:
         """Until every device of every class has an outcome, or its class is given up."""
-        while not self._coordinator.finished:
-            self._poll_fleet()
-            for command, result in self._crew.collect(WAIT_S):
-                if (event := self._event(command, result)) is not None:
-                    self._tell(event)
-            self._let_go_of_the_unusable()
-            watch(self._coordinator.progress())
+        try:
+            while not self._coordinator.finished:
+                self._mind_the_fleet()
+                for command, result in self._crew.collect(WAIT_S):
+                    if (event := self._event(command, result)) is not None:
+                        self._tell(event)
+                show(self._coordinator.progress())
+        finally:
+            self._watch.close()
 
     def _tell(self, event: Event) -> None:
         events = deque([event])
@@ -119,23 +122,18 @@ class Loop:
 
     # --- the fleet
 
-    def _poll_fleet(self) -> None:
-        if time.monotonic() - self._last_poll < POLL_FLEET_S:
+    def _mind_the_fleet(self) -> None:
+        for key, reason in self._watch.quarantined().items():
+            self._lose(key, reason)
+        changes = self._watch.changes()
+        if changes is None:
             return
-        self._last_poll = time.monotonic()
-        joined, lost = self._fleet.changes()
-        for key in sorted(joined):
+        for key in sorted(changes.joined):
             self._crew.start(Describe(str(key)), self._crew.device(key).describe.remote())
-        for key in sorted(lost):
-            self._lose(key, "it is no longer registered with the tracker")
-        self._give_up_unattended()
-
-    def _let_go_of_the_unusable(self) -> None:
-        for device, strikes in list(self._strikes.items()):
-            if strikes >= STRIKES:
-                del self._strikes[device]
-                self._fleet.ban(DeviceKey.parse(device))
-                self._lose(DeviceKey.parse(device), f"{STRIKES} sessions in a row gave nothing")
+        for key, reason in sorted(changes.lost.items()):
+            self._lose(key, reason)
+        if not self._watch.tracker_away:  # Meanwhile devices go on, and nobody could join.
+            self._give_up_unattended()
 
     def _give_up_unattended(self) -> None:
         now = time.monotonic()
@@ -154,13 +152,23 @@ class Loop:
     def _lose(self, key: DeviceKey, reason: str) -> None:
         device = str(key)
         self._crew.dismiss(key)
+        self._crew.forget(lambda command: _runs_on(command, device))
         if device in {each.device for each in self._coordinator.progress()}:
-            self._crew.forget(lambda command: _runs_on(command, device))
             self._tell(DeviceLost(device, reason))
 
     # --- events: results go to the store before anybody hears of them
 
     def _event(self, command: Any, result: Any) -> Event | None:
+        if isinstance(result, RayTaskError):
+            raise result.cause  # A bug, or a machine that cannot build: no kernel or device is to blame.
+        if isinstance(result, RayError) and not _on_a_device(command):
+            self._deaths[command] += 1
+            if self._deaths[command] < DEATHS:
+                self._crew.start(command, self._task(command))
+                return None
+        return self._outcome(command, result)
+
+    def _outcome(self, command: Any, result: Any) -> Event | None:
         match command:
             case Describe(device):
                 return self._described(device, result)
@@ -183,19 +191,14 @@ class Loop:
     def _described(self, device: str, result: Any) -> Event | None:
         key = DeviceKey.parse(device)
         if not isinstance(result, Description):
-            self._strikes[device] += 1
-            self._fleet.forget(key)
+            if not self._watch.failed(device, _failure(device, "describe", result), stuck=True):
+                self._watch.let_return(device)
             return None
-        if missing := self._work.missing_features(key.device_class, result):
-            self._fleet.ban(key)
-            print(f"blinknet: {device} is left out: its class is compiled for {missing}, which it lacks")
+        if not self._watch.admit(key, result, self._work.missing_features(key.device_class, result)):
             return None
         return DeviceJoined(device, key.device_class, timing_cores(result))
 
     def _built(self, batch: Batch, result: Any) -> Event:
-        if isinstance(result, RayTaskError):
-            # No kernel is to blame: what is recorded as its failure would stay.
-            raise result.cause
         if isinstance(result, Library):
             failures = dict(result.failures)
         else:
@@ -205,17 +208,24 @@ class Loop:
 
     def _measured(self, device: str, batch: Batch, result: Any) -> Event:
         if not isinstance(result, BatchResult):
-            result = BatchResult({}, failure=Failure("crash", str(result), device, "measure"))
+            result = BatchResult({}, failure=_failure(device, "measure", result))
         self._recorder.timings(device, result.timings)
         if result.failure is None:
             self._work.drop_library(batch)
-        stuck = result.failure is not None and not result.timings and result.culprit is None
-        self._strikes[device] = self._strikes[device] + 1 if stuck else 0
+            self._watch.worked(device)
+            return Measured(device, batch, tuple(result.timings))
+        stuck = not result.timings and result.culprit is None
+        if self._watch.failed(device, result.failure, stuck=stuck):
+            return DeviceLost(device, result.failure.message)
         return Measured(device, batch, tuple(result.timings), result.culprit)
 
     def _ran(self, device: str, selection: Selection, result: Any) -> Event:
         if not isinstance(result, RunResult):
-            return Ran(device, str(result))
+            failure = _failure(device, "run", result)
+            if self._watch.failed(device, failure, stuck=True):
+                return DeviceLost(device, failure.message)
+            return Ran(device, str(failure))
+        self._watch.worked(device)
         executable = self._work.deployed(class_of(device), selection)
         run = self._recorder.run(device, selection, result, self._work.effect(result.answers), executable)
         if run.disturbed(self._terms.goals[class_of(device)].bounds.percentile):
@@ -269,13 +279,24 @@ class Loop:
         return self._crew.device(DeviceKey.parse(device))
 
 
+def _on_a_device(command: Any) -> bool:
+    return isinstance(command, Describe | Measure | RunConfiguration)
+
+
 def _runs_on(command: Any, device: str) -> bool:
     """Whether the command ends with the device; a joint evaluation goes on without it."""
-    return isinstance(command, Describe | Measure | RunConfiguration) and command.device == device
+    return _on_a_device(command) and command.device == device
+
+
+def _failure(device: str, operation: str, result: Any) -> Failure:
+    """The driver's own account of what went wrong, or that the driver itself is gone."""
+    if isinstance(result, Failure):
+        return result
+    return Failure("crash", f"the process that drives it died: {result}", device, operation)
 
 
 def _expect(result: Any) -> Any:
-    """The result of work that only a bug or a dead machine can fail; Ray has tried it three times."""
+    """The result of host work that only a dead machine can fail; it has been tried again and again."""
     if isinstance(result, Exception):
         raise result
     return result

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from cluster.ledger import Ledger, class_of
 from cluster.selection import Selection
+from cost_model.device_event import DeviceEvent
 from cost_model.measurement import Evaluation, Measurement, NetworkRun, configuration_key
 from tracker.failure import Failure
 from tracker.timing import Timing
@@ -40,6 +42,10 @@ class Recorder:
         device = f"{device_class}.-"
         refused = {key: Failure("build", reason, device, "build") for key, reason in reasons.items()}
         self.timings(device, refused)
+
+    def device_event(self, device: str, kind: str, reason: str) -> None:
+        """What happened to a device, now."""
+        self._ledger.add_device_events([DeviceEvent(device, kind, reason, time.time())])
 
     def layer_effects(self, layer: str, result: LayerEffects) -> None:
         """Effects of one layer's approximations alone, and the exact network's answers."""

@@ -1,7 +1,8 @@
 """Who is there and who has gone, on a real tracker."""
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -9,7 +10,18 @@ from cluster import embedded
 from cluster.embedded import embedded_fleet, host_cores, level, local_classes
 from cluster.embedded import timing_cores as cores_for
 from cluster.errors import ClusterError
-from cluster.fleet import POLLS_UNTIL_LOST, Fleet, this_host, timing_cores
+from cluster.fleet import (
+    FIRST_QUARANTINE_S,
+    LONGEST_QUARANTINE_S,
+    LOOKS_UNTIL_LOST,
+    SILENT,
+    UNREGISTERED,
+    Changes,
+    Fleet,
+    Sight,
+    this_host,
+    timing_cores,
+)
 from cluster.site import build_cores, survey
 from tests.tracker.servers import wait_until
 from tracker.address import Address
@@ -18,10 +30,12 @@ from tracker.device import DeviceKey
 from tracker.errors import TrackerError
 from tracker.inventory import registered
 from tracker.levels import LEVELS
+from tracker.liveness import SILENCES
 from tracker.tracker import TrackerProcess
 
 ONE, TWO, OTHER = DeviceKey("lab", "one"), DeviceKey("lab", "two"), DeviceKey("farm", "one")
-NOTHING = (frozenset(), frozenset())
+NOTHING = Changes()
+PLACE = Address("127.0.0.1", 9)
 
 
 @pytest.fixture
@@ -30,54 +44,99 @@ def tracker() -> Iterator[TrackerProcess]:
         yield process
 
 
-def polls(fleet: Fleet) -> list[tuple[frozenset[DeviceKey], frozenset[DeviceKey]]]:
-    return [fleet.changes() for _ in range(POLLS_UNTIL_LOST)]
+def look(fleet: Fleet) -> Changes:
+    return fleet.changes(fleet.look())
+
+
+def looks(fleet: Fleet, count: int = LOOKS_UNTIL_LOST) -> list[Changes]:
+    return [look(fleet) for _ in range(count)]
+
+
+def joined(*keys: DeviceKey) -> Changes:
+    return Changes(frozenset(keys))
+
+
+def seen(*keys: DeviceKey, answered: Iterable[DeviceKey] = (), silent: Iterable[DeviceKey] = ()) -> Sight:
+    return Sight(dict.fromkeys(keys, PLACE), frozenset(answered), frozenset(silent))
 
 
 def test_devices_of_the_wanted_classes_come_and_go(tracker: TrackerProcess):
     fleet = Fleet(tracker.address, ["lab"])
-    assert fleet.changes() == NOTHING
+    assert look(fleet) == NOTHING
     with AgentProcess.start(tracker.address, OTHER), AgentProcess.start(tracker.address, ONE):
-        assert fleet.present() == {ONE}
-        assert fleet.changes() == ({ONE}, frozenset())
-        assert fleet.changes() == NOTHING
+        assert fleet.present().keys() == {ONE}
+        assert look(fleet) == joined(ONE)
+        assert look(fleet) == NOTHING
         with AgentProcess.start(tracker.address, TWO):
-            assert fleet.changes() == ({TWO}, frozenset())
-        assert wait_until(lambda: fleet.present() == {ONE})
-        assert polls(fleet) == [NOTHING, NOTHING, (frozenset(), {TWO})]
-        assert fleet.changes() == NOTHING
+            assert look(fleet) == joined(TWO)
+        assert wait_until(lambda: fleet.present().keys() == {ONE})
+        assert looks(fleet) == [NOTHING, NOTHING, Changes(lost={TWO: UNREGISTERED})]
+        assert look(fleet) == NOTHING
 
 
-def test_a_device_that_is_forgotten_joins_again_and_a_banned_one_does_not(tracker: TrackerProcess):
+def test_a_device_may_return_and_a_banned_one_may_not():
+    fleet = Fleet(PLACE, ["lab"])
+    assert fleet.changes(seen(ONE)) == joined(ONE)
+    fleet.let_return(ONE)
+    assert fleet.changes(seen(ONE)) == joined(ONE)
+    fleet.ban(ONE)
+    assert [fleet.changes(seen(ONE)) for _ in range(LOOKS_UNTIL_LOST)] == [NOTHING] * LOOKS_UNTIL_LOST
+
+
+def test_a_tracker_that_is_away_loses_nobody(tracker: TrackerProcess):
     fleet = Fleet(tracker.address, ["lab"])
     with AgentProcess.start(tracker.address, ONE):
-        fleet.changes()
-        fleet.forget(ONE)
-        assert fleet.changes() == ({ONE}, frozenset())
-        fleet.ban(ONE)
-        assert polls(fleet) == [NOTHING] * POLLS_UNTIL_LOST
-        assert fleet.present() == frozenset()
-
-
-def test_a_tracker_that_restarts_loses_nobody(tracker: TrackerProcess):
-    fleet = Fleet(tracker.address, ["lab"])
-    with AgentProcess.start(tracker.address, ONE):
-        fleet.changes()
+        look(fleet)
         tracker.stop()
-        assert [fleet.changes() for _ in range(POLLS_UNTIL_LOST - 1)] == [NOTHING] * (POLLS_UNTIL_LOST - 1)
-        with TrackerProcess.start(port=tracker.address.port):
-            assert wait_until(lambda: fleet.present() == {ONE})
-            assert fleet.changes() == NOTHING
-
-
-def test_a_tracker_that_stays_away_takes_its_devices_with_it(tracker: TrackerProcess):
-    fleet = Fleet(tracker.address, ["lab"])
-    with AgentProcess.start(tracker.address, ONE):
-        fleet.changes()
-        tracker.stop()
-        assert polls(fleet)[-1] == (frozenset(), {ONE})
+        assert looks(fleet, 2 * LOOKS_UNTIL_LOST) == [NOTHING] * (2 * LOOKS_UNTIL_LOST)
+        assert fleet.tracker_away_s > 0
         with pytest.raises(TrackerError, match="no TVM tracker answers"):
             fleet.present()
+        with TrackerProcess.start(port=tracker.address.port):
+            assert look(fleet) == NOTHING
+            assert fleet.tracker_away_s == 0
+            assert wait_until(lambda: fleet.present().keys() == {ONE})
+            assert look(fleet) == NOTHING
+
+
+def test_a_frozen_device_is_lost_and_joins_when_it_thaws(tracker: TrackerProcess):
+    fleet = Fleet(tracker.address, ["lab"])
+    with AgentProcess.start(tracker.address, ONE) as agent:
+        assert look(fleet) == joined(ONE)
+        fleet.listen_to(ONE)
+        assert look(fleet) == NOTHING
+        os.kill(agent.pid, signal.SIGSTOP)
+        try:
+            assert looks(fleet, SILENCES)[-1] == Changes(lost={ONE: SILENT})
+            assert look(fleet) == NOTHING
+        finally:
+            os.kill(agent.pid, signal.SIGCONT)
+        assert wait_until(lambda: look(fleet) == joined(ONE))
+
+
+def test_a_device_that_was_never_heard_is_not_missed_for_its_silence():
+    fleet = Fleet(PLACE, ["lab"])
+    fleet.changes(seen(ONE))
+    assert [fleet.changes(seen(ONE, silent=[ONE])) for _ in range(9)] == [NOTHING] * 9
+    fleet.changes(seen(ONE, answered=[ONE]))
+    fleet.let_return(ONE, heard=True)
+    assert fleet.changes(seen(ONE)) == NOTHING
+    assert fleet.changes(seen(ONE, answered=[ONE])) == joined(ONE)
+
+
+def test_a_quarantine_ends_and_each_is_longer():
+    now = [0.0]
+    fleet = Fleet(PLACE, ["lab"], clock=lambda: now[0])
+    assert fleet.changes(seen(ONE)) == joined(ONE)
+    assert not fleet.pardon(ONE)
+    for seconds in (FIRST_QUARANTINE_S, 2 * FIRST_QUARANTINE_S):
+        assert fleet.quarantine(ONE) == seconds
+        assert fleet.changes(seen(ONE)) == NOTHING
+        now[0] += seconds
+        assert fleet.changes(seen(ONE)) == joined(ONE)
+        assert fleet.pardon(ONE)
+        assert not fleet.pardon(ONE)
+    assert max(fleet.quarantine(ONE) for _ in range(20)) == LONGEST_QUARANTINE_S
 
 
 def test_a_survey_asks_one_device_of_every_class(tracker: TrackerProcess):

@@ -1,5 +1,6 @@
 """The whole loop on a simulated site: real store, coordinator and decisions; devices and Ray are made up."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,24 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayTaskError, WorkerCrashedError
 
 from cluster.coordinator import Coordinator
 from cluster.decision import Finished, Policy, holds
-from cluster.events import EvaluateJointly, Measure, RunConfiguration
+from cluster.events import Build, Evaluate, EvaluateJointly, Measure, RunConfiguration
+from cluster.fleet import Changes, Sight
 from cluster.goal import Goal
 from cluster.ledger import Ledger, Scope
-from cluster.loop import Loop, Terms
+from cluster.loop import DEATHS, Describe, Loop, Terms
 from cluster.planning import ClassPlan, first_requests
 from cluster.recorder import Recorder
 from cluster.rounds import Rounds
 from cluster.selection import Selection, requests_of
+from cluster.watch import STRIKES
 from cost_model.store import Store
 from network.errors import NetworkError
 from runtime.bounds import Bounds
 from tests.cluster.worlds import EXACT_CORRECT, SAMPLES, Truth
 from tracker.device import Description, DeviceKey
-from tracker.failure import Failure
+from tracker.failure import Failure, FailureKind
 from tracker.timing import Timing
 from workers.accuracy import Effect, LayerEffects
 from workers.build import Executable, Library
@@ -132,15 +135,28 @@ class Fleet:
 
     script: list[tuple[set[DeviceKey], set[DeviceKey]]]
     banned: set[DeviceKey] = field(default_factory=set)
+    tracker_away_s: float = 0.0
+    tracker: str = "nowhere"
 
-    def changes(self) -> tuple[set[DeviceKey], set[DeviceKey]]:
-        return self.script.pop(0) if self.script else (set(), set())
+    def look(self) -> Sight:
+        return Sight({})
 
-    def forget(self, key: DeviceKey) -> None:
+    def changes(self, _: Sight) -> Changes:
+        joined, lost = self.script.pop(0) if self.script else (set(), set())
+        return Changes(frozenset(joined), dict.fromkeys(lost, "it is gone"))
+
+    def listen_to(self, key: DeviceKey) -> None:
+        pass
+
+    def let_return(self, key: DeviceKey, *, heard: bool = False) -> None:
         self.script.append(({key}, set()))
 
-    def ban(self, key: DeviceKey) -> None:
+    def pardon(self, key: DeviceKey) -> bool:
+        return False
+
+    def quarantine(self, key: DeviceKey) -> float:
         self.banned.add(key)
+        return 600.0
 
 
 @dataclass
@@ -179,12 +195,14 @@ class Site:
             )
             self.runs = {str(key): ledger.runs(str(key)) for key in (ONE, TWO)}
             self.rows, self.failures = store.count(), ledger.failures("lab")
+            self.story = [(each.device, each.kind) for each in store.device_events()]
+            del self.rows["device_events"]
         return coordinator
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.loop.POLL_FLEET_S", 0.0)
+    monkeypatch.setattr("cluster.watch.LOOK_EVERY_S", 0.0)
 
 
 def assert_holds(site: Site, coordinator: Coordinator, *devices: DeviceKey) -> None:
@@ -294,7 +312,7 @@ def test_a_machine_that_cannot_build_ends_the_run_and_blames_no_kernel(
         assert store.count()["measurements"] == 0
 
 
-def test_a_device_that_never_gives_anything_is_let_go(plan: ClassPlan, tmp_path: Path) -> None:
+def test_a_device_that_never_gives_anything_is_kept_away(plan: ClassPlan, tmp_path: Path) -> None:
     def dead(command: Any, result: Any) -> Any:
         if getattr(command, "device", None) == str(TWO) and isinstance(command, Measure | RunConfiguration):
             failure = Failure("unreachable", "no answer", command.device, "open")
@@ -305,6 +323,39 @@ def test_a_device_that_never_gives_anything_is_let_go(plan: ClassPlan, tmp_path:
     coordinator = site.play()
     assert isinstance(coordinator.outcomes[str(ONE)], Finished)
     assert isinstance(coordinator.outcomes[str(TWO)], str)
+    assert site.fleet.banned == {TWO}
+    assert (str(TWO), "quarantined") in site.story
+
+
+@pytest.mark.parametrize("kind", ["tracker", "busy"])
+def test_what_is_not_the_device_s_fault_is_not_held_against_it(
+    plan: ClassPlan, tmp_path: Path, kind: FailureKind
+) -> None:
+    failing = iter(range(5 * STRIKES))
+
+    def away(command: Any, result: Any) -> Any:
+        if isinstance(command, Measure) and next(failing, None) is not None:
+            return BatchResult({}, failure=Failure(kind, "try again", command.device, "open"))
+        return result
+
+    site = Site(plan, tmp_path, away, patience_s=30.0)
+    assert_holds(site, site.play(), ONE)
+    assert site.fleet.banned == set()
+    assert next(failing, None) is None
+
+
+def test_work_whose_process_dies_is_done_again(plan: ClassPlan, tmp_path: Path) -> None:
+    deaths: Counter[type] = Counter()
+
+    def die(command: Any, result: Any) -> Any:
+        deaths[type(command)] += 1
+        often = 2 if isinstance(command, Describe | Measure | RunConfiguration) else DEATHS
+        return WorkerCrashedError() if deaths[type(command)] < often else result
+
+    site = Site(plan, tmp_path, die)
+    assert_holds(site, site.play(), ONE)
+    assert not site.failures
+    assert {Build, Measure, Evaluate, EvaluateJointly} <= deaths.keys()
 
 
 def test_a_device_that_stays_away_does_not_hold_up_the_others(plan: ClassPlan, tmp_path: Path) -> None:
