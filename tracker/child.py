@@ -31,13 +31,15 @@ class ChildProcess:
         arguments: Sequence[str],
         pass_fds: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
+        """``prefix``: a command that runs the rest of its line in its place, such as ``ip netns exec``."""
         reading, writing = os.pipe()
         self._lifeline = os.fdopen(writing, "wb", buffering=0)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, *arguments, "--lifeline", str(reading)],
+                [*prefix, sys.executable, "-P", "-m", module, *arguments, "--lifeline", str(reading)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,

@@ -27,6 +27,8 @@ from tracker.timing import Argument, Timing, TimingPolicy, TimingRequest
 
 Shape = tuple[int, ...]
 _GRACE_S: Final = 3.0
+SLOWEST_LINK_BYTES_S: Final = 50_000
+"""What a link to a device must carry; a transfer may take so long on top of its deadline."""
 
 
 class Session:
@@ -112,7 +114,8 @@ class Session:
         takes ``(1, *shape)`` of each, and returns such a tensor or a tuple of several, all float32.
         """
         arguments = (name, _existing(library), list(parameters), list(inputs), list(outputs))
-        self._ask("load_network", *arguments, deadline_s=deadline_s)
+        allowed_s = deadline_s + transfer_s(_size(library, parameters))
+        self._ask("load_network", *arguments, deadline_s=allowed_s)
 
     def time_networks(
         self, names: Sequence[str], rounds: int, repeats: int, *, deadline_s: float = 120.0
@@ -128,7 +131,8 @@ class Session:
         self, name: str, inputs: Sequence[NDArray[Any]], *, deadline_s: float = 120.0
     ) -> tuple[NDArray[np.float32], ...]:
         """Answers ``(n, *shape)`` of each output of a loaded network to samples of each input."""
-        return tuple(self._ask("predict", name, list(inputs), deadline_s=deadline_s))
+        allowed_s = deadline_s + transfer_s(sum(each.nbytes for each in inputs))
+        return tuple(self._ask("predict", name, list(inputs), deadline_s=allowed_s))
 
     def measure_peak(
         self,
@@ -146,7 +150,8 @@ class Session:
         if not self._fresh:
             raise TrackerError("measure_peak needs a fresh session; open another one with Session.open")
         arguments = (_existing(library), list(parameters), list(inputs), list(outputs))
-        return int(self._ask("measure_peak", *arguments, deadline_s=deadline_s))
+        allowed_s = deadline_s + 2 * transfer_s(_size(library, parameters))
+        return int(self._ask("measure_peak", *arguments, deadline_s=allowed_s))
 
     def close(self) -> None:
         """Frees the device; may be called twice."""
@@ -172,9 +177,11 @@ class Session:
         settled = False
         try:
             self._conversation.send("time_functions", library, [_plain(each) for each in requests], policy)
+            upload_s = transfer_s(_size(library))
             while waiting:
-                yield self._timing(waiting[0], policy)
+                yield self._timing(waiting[0], policy.deadline_s + upload_s)
                 waiting.popleft()
+                upload_s = 0.0
             self._conversation.receive("time_functions", policy.deadline_s)
             settled = True
         except SessionFailed as failed:
@@ -184,9 +191,9 @@ class Session:
             if not settled:
                 self._conversation.fail("skipped", "the timings were not read to their end", "time_functions")
 
-    def _timing(self, request: TimingRequest, policy: TimingPolicy) -> Timing | Failure:
+    def _timing(self, request: TimingRequest, deadline_s: float) -> Timing | Failure:
         operation = f"time {request.symbol}"
-        item = self._conversation.receive(operation, policy.deadline_s)
+        item = self._conversation.receive(operation, deadline_s)
         return item if isinstance(item, Timing) else Failure("refused", item, str(self.key), operation)
 
     def _after(self, failure: Failure, waiting: Sequence[TimingRequest]) -> Iterator[Failure]:
@@ -221,6 +228,15 @@ def _check_there(address: Address, key: DeviceKey) -> None:
 
 def _alive(device: Address) -> bool:
     return any(answers(device) for _ in range(SILENCES))
+
+
+def transfer_s(size: int) -> float:
+    """Seconds that so many bytes take on the slowest link that we put up with."""
+    return size / SLOWEST_LINK_BYTES_S
+
+
+def _size(library: Path, parameters: Sequence[NDArray[Any]] = ()) -> int:
+    return library.stat().st_size + sum(each.nbytes for each in parameters)
 
 
 def _existing(library: Path) -> Path:

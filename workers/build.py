@@ -46,6 +46,11 @@ class Executable:
         return sum(array.nbytes for _, array in self.parameters)
 
     @property
+    def transfer_bytes(self) -> int:
+        """What has to reach a device before it can run."""
+        return len(self.library) + self.parameter_bytes
+
+    @property
     def arrays(self) -> list[NDArray[np.generic]]:
         """The parameters without their names."""
         return [array for _, array in self.parameters]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure, SessionFailed
-from tracker.session import Session
+from tracker.session import Session, transfer_s
 from tracker.timing import ArgumentSpec, Timing, TimingPolicy, TimingRequest
 from workers.build import Executable, Library
 
@@ -79,7 +79,10 @@ class DeviceDriver:
         timings: dict[str, Timing | Failure] = {}
         wanted = [TimingRequest(library.symbols[request], specs) for request, specs in arguments.items()]
         try:
-            with _file("kernels.so", library.content) as path, self._session() as session:
+            with (
+                _file("kernels.so", library.content) as path,
+                self._session(len(library.content)) as session,
+            ):
                 outcomes = session.stream_timings(path, wanted, policy)
                 for request, outcome in zip(arguments, outcomes, strict=True):
                     if isinstance(outcome, Failure) and outcome.kind != "refused":
@@ -110,14 +113,15 @@ class DeviceDriver:
             ):
                 shapes = ([each.shape[1:] for each in inputs], list(outputs))
                 timed: list[Mapping[str, tuple[float, ...]]] = []
+                payload = candidate.transfer_bytes + exact.transfer_bytes + sum(x.nbytes for x in inputs)
                 while len(timed) < SESSIONS:
-                    with self._session() as session:
+                    with self._session(payload) as session:
                         session.load_network(EXACT, reference, exact.arrays, *shapes)
                         session.load_network(CANDIDATE, path, candidate.arrays, *shapes)
                         timed.append(_time_undisturbed(session, -(-runs // SESSIONS)))
                         if len(timed) == SESSIONS:
                             answers = session.predict(CANDIDATE, inputs)
-                with self._session() as session:
+                with self._session(2 * candidate.transfer_bytes) as session:
                     peak = session.measure_peak(path, candidate.arrays, *shapes)
         except SessionFailed as error:
             return error.failure
@@ -126,8 +130,10 @@ class DeviceDriver:
         )
         return RunResult(seconds, exact_seconds, peak, answers)
 
-    def _session(self) -> Session:
-        return Session.open(self.tracker, self.key, session_timeout_s=self.session_timeout_s)
+    def _session(self, payload_bytes: int = 0) -> Session:
+        """With so much time on top as the payload takes on a slow link."""
+        allowed_s = self.session_timeout_s + transfer_s(payload_bytes)
+        return Session.open(self.tracker, self.key, session_timeout_s=allowed_s)
 
 
 def _time_undisturbed(session: Session, runs: int) -> dict[str, tuple[float, ...]]:
