@@ -79,10 +79,11 @@ class Watch:
 
         ``stuck``: the session gave nothing.
         """
-        self._tell(device, "fault", str(failure))
+        out_of_reach = stuck and failure.kind in OUT_OF_REACH
+        self._tell(device, "lost" if out_of_reach else "fault", str(failure))
         if failure.kind not in NOBODYS_FAULT:
             self._strikes[device] = self._strikes[device] + 1 if stuck else 0
-        if not (stuck and failure.kind in OUT_OF_REACH):
+        if not out_of_reach:
             return False
         self._fleet.let_return(DeviceKey.parse(device), heard=failure.kind == "unreachable")
         return True
