@@ -6,19 +6,19 @@ around it carries the commands out. Laws:
 - every wanted request of a class is in exactly one place: queued, building, ready, on a device, or settled;
 - devices with a core in common never time at the same moment;
 - a request that was running when two sessions died is discarded, all others go back to the queue;
-- what a device needs is asked anew (``Decide``) whenever something that it waited for has come.
+- what a device needs is asked anew (``Decide``) whenever something that it waited for has come;
+- an event costs what it touches, however many devices there are;
+- the same events in the same order give the same commands: who joined first goes first.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from cluster.decision import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun
 from cluster.events import (
     Batch,
-    Build,
     Built,
     ClassAbandoned,
     Command,
@@ -27,57 +27,23 @@ from cluster.events import (
     DeviceJoined,
     DeviceLost,
     Discard,
-    Evaluate,
     Evaluated,
-    EvaluateJointly,
     Event,
     JointlyEvaluated,
-    Measure,
     Measured,
     Ran,
-    RunConfiguration,
 )
+from cluster.host_slots import HostSlots
+from cluster.needs import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun
+from cluster.timing_cores import TimingCores
+from cluster.units import ClassWork, Unit, Waiting
 
 CRASHES_BEFORE_DISCARD = 2
 FAILED_RUNS_BEFORE_GIVING_UP = 3
-BATCHES_AHEAD = 2
 
 
 class InvalidTransitionError(RuntimeError):
-    """An event that cannot happen now: a bug. The message tells the device's whole story."""
-
-
-@dataclass(slots=True)
-class _Class:
-    """Work of one device class."""
-
-    queue: deque[str]
-    wanted: set[str]
-    building: list[Batch] = field(default_factory=list)
-    ready: deque[Batch] = field(default_factory=deque)
-    crashes: Counter[str] = field(default_factory=Counter)
-    abandoned: str | None = None
-
-
-@dataclass(slots=True)
-class _Device:
-    """One unit: what it does now and how far it is."""
-
-    device_class: str
-    cores: frozenset[str]
-    online: bool = True
-    batch: Batch | None = None
-    waiting_for: str = "measurements"
-    """measurements, decision, joint evaluation, run, nothing."""
-    decision: Decision | None = None
-    running: bool = False
-    failed_runs: int = 0
-    outcome: Finished | str | None = None
-    story: list[str] = field(default_factory=list)
-
-    @property
-    def busy(self) -> bool:
-        return self.batch is not None or self.running
+    """An event that cannot happen now: a bug. The message tells the device's story."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,32 +72,27 @@ class Coordinator:
         batch_size: int = 16,
         build_slots: int = 1,
     ) -> None:
-        self._classes = {name: _Class(deque(keys), set(keys)) for name, keys in wanted.items()}
-        self._settled: Counter[str] = Counter()
-        self._devices: dict[str, _Device] = {}
-        self._layers: deque[str] = deque(layers)
-        self._evaluating: set[str] = set()
-        self._joint: deque[tuple[str, tuple[str, ...]]] = deque()
-        self._jointly_evaluating: set[str] = set()
-        self._batch_size = batch_size
-        self._build_slots = build_slots
-        self._batches = 0
+        self._classes = {name: ClassWork(name, deque(keys), set(keys)) for name, keys in wanted.items()}
+        self._units: dict[str, Unit] = {}
+        self._cores = TimingCores()
+        self._host = HostSlots(build_slots, batch_size, layers, self._classes.values())
+        self._open = dict.fromkeys(self._classes)
+        self._unattended = dict.fromkeys(self._classes)
+        self._touched: dict[str, ClassWork] = {}
+        self._free: list[Unit] = []
+        self._released: list[Unit] = []
 
     # --- what others may ask
 
     @property
     def finished(self) -> bool:
         """Whether every class has been abandoned or all its devices have an outcome."""
-        return all(
-            each.abandoned or (members and all(unit.outcome is not None for unit in members))
-            for name, each in self._classes.items()
-            for members in [self._members(name)]
-        )
+        return not self._open
 
     @property
     def outcomes(self) -> dict[str, Finished | str]:
         """Device to its result, or to the reason why it has none."""
-        return {name: unit.outcome for name, unit in self._devices.items() if unit.outcome is not None}
+        return {name: unit.outcome for name, unit in self._units.items() if unit.outcome is not None}
 
     @property
     def abandoned(self) -> dict[str, str]:
@@ -140,25 +101,18 @@ class Coordinator:
 
     def unattended(self) -> tuple[str, ...]:
         """Classes with work left and no device online that it could be left to."""
-        return tuple(
-            name
-            for name, each in self._classes.items()
-            for members in [self._members(name)]
-            if not each.abandoned
-            and not any(unit.online and unit.outcome is None for unit in members)
-            and not (members and all(unit.outcome for unit in members))
-        )
+        return tuple(self._unattended)
+
+    def knows(self, device: str) -> bool:
+        """Whether the device has ever joined."""
+        return device in self._units
 
     def progress(self) -> tuple[Progress, ...]:
-        """How far every device is, in the order in which they joined."""
+        """How far every device is, in the order in which they joined; costs as much as there are devices."""
         return tuple(
-            Progress(
-                name,
-                self._stage(unit),
-                self._settled[unit.device_class],
-                self._settled[unit.device_class] + self._outstanding(unit.device_class),
-            )
-            for name, unit in self._devices.items()
+            Progress(name, unit.stage, work.settled, work.settled + len(work.wanted))
+            for name, unit in self._units.items()
+            for work in [unit.work]
         )
 
     # --- events
@@ -167,229 +121,214 @@ class Coordinator:
         """Take in one event; the commands that follow from it, in the order in which to start them."""
         commands: list[Command] = []
         match event:
+            case Measured():
+                commands += self._measured(event)
+            case Built(batch, failed):
+                self._built(batch, failed)
+            case Decided(device, decision):
+                self._decided(device, decision)
+            case Ran(device, failure):
+                self._ran(device, failure)
+            case JointlyEvaluated(device):
+                self._evaluated_jointly(device)
+            case Evaluated(layer):
+                if self._host.evaluated(layer):
+                    self._touched.update(self._classes)
             case DeviceJoined():
                 self._join(event)
             case DeviceLost(device, reason):
                 self._lose(device, reason)
-            case Built(batch, failed):
-                self._built(batch, failed)
-            case Measured():
-                commands += self._measured(event)
-            case Evaluated(layer):
-                self._evaluating.discard(layer)
-            case Decided(device, decision):
-                self._decided(device, decision)
-            case JointlyEvaluated(device):
-                self._jointly_evaluating.discard(device)
-                self._await(device, "joint evaluation", then="measurements")
-            case Ran(device, failure):
-                self._ran(device, failure)
             case ClassAbandoned(device_class, reason):
                 self._abandon(device_class, reason)
-        return commands + self._schedule()
+        commands += self._schedule()
+        return commands
 
     def _join(self, event: DeviceJoined) -> None:
-        known = self._devices.get(event.device)
-        if known is None:
-            known = self._devices[event.device] = _Device(event.device_class, event.cores)
-        known.online, known.cores = True, event.cores
-        known.story.append("joined")
+        unit = self._units.get(event.device)
+        if unit is None:
+            work = self._classes[event.device_class]
+            unit = Unit(event.device, len(self._units), work, event.cores)
+            self._units[event.device] = unit
+        unit.go_online(True)
+        unit.cores = event.cores
+        unit.story.append("joined")
+        self._offer_again(unit)
 
     def _lose(self, device: str, reason: str) -> None:
         unit = self._unit(device, "was lost")
-        unit.online = False
+        unit.go_online(False)
         unit.story.append(f"lost: {reason}")
+        self._touch(unit.work)
         if unit.batch is not None:
-            self._classes[unit.device_class].ready.appendleft(unit.batch)
-            unit.batch = None
+            unit.work.put_back(unit.batch)
         if unit.running:
-            unit.running, unit.waiting_for = False, "measurements"
+            unit.wait_for("measurements")
+        self._release(unit)
 
     def _built(self, batch: Batch, failed: tuple[str, ...]) -> None:
+        self._host.built(batch)
         work = self._classes[batch.device_class]
-        work.building.remove(batch)
         for request in failed:
-            self._settle(batch.device_class, request)
-        rest = tuple(each for each in batch.requests if each not in failed)
+            work.settle(request)
+        rest = tuple(each for each in batch.requests if each not in failed) if failed else batch.requests
         if rest:
             work.ready.append(Batch(batch.number, batch.device_class, rest))
+        self._touch(work)
 
     def _measured(self, event: Measured) -> list[Command]:
         unit = self._unit(event.device, "finished a batch")
         if unit.batch is None or unit.batch.number != event.batch.number:
-            raise InvalidTransitionError(f"{event.device} reports batch {event.batch.number}; {unit.story}")
-        unit.batch = None
-        work = self._classes[unit.device_class]
+            raise InvalidTransitionError(
+                f"{event.device} reports batch {event.batch.number}; its story: {list(unit.story)}"
+            )
+        work = unit.work
         for request in event.done:
-            self._settle(unit.device_class, request)
-        commands: list[Command] = []
-        if event.culprit is not None:
-            unit.story.append(f"session died in {event.culprit}")
-            work.crashes[event.culprit] += 1
-            if work.crashes[event.culprit] >= CRASHES_BEFORE_DISCARD:
-                self._settle(unit.device_class, event.culprit)
-                commands.append(Discard(unit.device_class, event.culprit, event.device))
-        left = tuple(each for each in event.batch.requests if each in work.wanted)
-        if left:
-            work.ready.appendleft(Batch(event.batch.number, event.batch.device_class, left))
+            work.settle(request)
+        commands = [] if event.culprit is None else self._crashed(unit, event.culprit)
+        work.put_back(unit.batch)
+        self._touch(work)
+        self._release(unit)
         return commands
 
+    def _crashed(self, unit: Unit, culprit: str) -> list[Command]:
+        unit.story.append(f"session died in {culprit}")
+        unit.work.crashes[culprit] += 1
+        if unit.work.crashes[culprit] < CRASHES_BEFORE_DISCARD:
+            return []
+        unit.work.settle(culprit)
+        return [Discard(unit.work.name, culprit, unit.device)]
+
     def _decided(self, device: str, decision: Decision) -> None:
-        unit = self._await(device, "decision", then="measurements")
+        unit = self._await(device, "decision")
         unit.decision = decision
         unit.story.append(type(decision).__name__)
+        self._touch(unit.work)
         match decision:
             case NeedMeasurements(requests):
-                self._want(unit.device_class, requests)
+                unit.work.want(requests)
+                unit.wait_for("measurements")
             case NeedEvaluation(selection):
-                unit.waiting_for = "joint evaluation"
-                self._joint.append((device, selection.variants))
+                unit.wait_for("joint evaluation")
+                self._host.ask(device, selection.variants)
             case NeedRun():
-                unit.waiting_for = "run"
+                unit.wait_for("run")
+                self._offer_again(unit)
             case Finished():
-                unit.waiting_for, unit.outcome = "nothing", decision
+                unit.conclude(decision)
+
+    def _evaluated_jointly(self, device: str) -> None:
+        waiting = self._host.evaluated_jointly(device)
+        if not waiting:
+            self._await(device, "joint evaluation")
+        for name in waiting:
+            # A class may have been given up meanwhile.
+            if self._units[name].outcome is None:
+                self._await(name, "joint evaluation").wait_for("measurements")
+                self._touch(self._units[name].work)
 
     def _ran(self, device: str, failure: str | None) -> None:
         unit = self._unit(device, "ran a configuration")
-        unit.running = False
-        unit.waiting_for = "measurements"
-        if failure is None:
-            unit.failed_runs = 0
-            return
-        unit.story.append(f"run failed: {failure}")
-        unit.failed_runs += 1
+        if not unit.running:
+            raise InvalidTransitionError(f"{device} reports a run; its story: {list(unit.story)}")
+        if unit.outcome is None:
+            unit.wait_for("measurements")
+        unit.failed_runs = 0 if failure is None else unit.failed_runs + 1
+        if failure is not None:
+            unit.story.append(f"run failed: {failure}")
         if unit.failed_runs >= FAILED_RUNS_BEFORE_GIVING_UP:
-            unit.waiting_for, unit.outcome = "nothing", f"its configuration could not be run: {failure}"
+            unit.conclude(f"its configuration could not be run: {failure}")
+        self._touch(unit.work)
+        self._release(unit)
 
     def _abandon(self, device_class: str, reason: str) -> None:
-        members = self._members(device_class)
-        if not any(isinstance(unit.outcome, Finished) for unit in members):
-            self._classes[device_class].abandoned = reason
-        for unit in members:
+        work = self._classes[device_class]
+        if not any(isinstance(unit.outcome, Finished) for unit in work.units):
+            work.abandoned = reason
+        for unit in work.units:
             if unit.outcome is None:
-                unit.waiting_for, unit.outcome = "nothing", reason
+                unit.conclude(reason)
+        self._touch(work)
 
     # --- commands
 
-    def _schedule(self) -> list[Command]:
-        return [*self._decisions(), *self._timings(), *self._host_work()]
+    def _schedule(self) -> Iterator[Command]:
+        touched, self._touched = list(self._touched.values()), {}
+        for work in touched:
+            self._note(work)
+            yield from self._decisions(work)
+        yield from self._timings(touched)
+        yield from self._host.commands()
 
-    def _decisions(self) -> Iterable[Command]:
+    def _decisions(self, work: ClassWork) -> Iterator[Command]:
         """Ask for a decision where everything that a device waits for is there."""
-        if self._layers or self._evaluating:
+        if work.wanted or not work.undecided or not self._host.layers_known:
             return
-        for name, unit in self._devices.items():
-            if (
-                unit.waiting_for == "measurements"
-                and not unit.busy
-                and not self._outstanding(unit.device_class)
-            ):
-                unit.waiting_for = "decision"
-                yield Decide(name)
+        for _, unit in sorted(work.undecided.items()):
+            unit.wait_for("decision")
+            yield Decide(unit.device)
 
-    def _timings(self) -> Iterable[Command]:
-        """Give free cores their next piece of timed work; runs first, they end a device's job."""
-        taken = {core for unit in self._devices.values() if unit.busy for core in unit.cores}
-        for name, unit in sorted(self._devices.items(), key=lambda item: item[1].waiting_for != "run"):
-            if not unit.online or unit.busy or unit.cores & taken:
-                continue
-            ready = self._classes[unit.device_class].ready
-            if unit.waiting_for == "run" and isinstance(unit.decision, NeedRun):
-                unit.running = True
-                taken |= unit.cores
-                yield RunConfiguration(name, unit.decision.selection)
-            elif ready:
-                unit.batch = ready.popleft()
-                taken |= unit.cores
-                yield Measure(name, unit.batch)
+    def _timings(self, touched: Iterable[ClassWork]) -> Iterator[Command]:
+        """Give free cores their next piece of timed work."""
+        released, self._released = self._released, []
+        for through in released:
+            for unit in self._cores.release(through):
+                yield from self._offer(unit)
+        free, self._free = self._free, []
+        for unit in free:
+            yield from self._offer(unit)
+        for work in touched:
+            while work.ready and (idle := work.rouse()):
+                yield from self._offer(idle)
 
-    def _host_work(self) -> Iterable[Command]:
-        """Fill the build slots: joint evaluations, then libraries that a device wants next, then layers."""
-        free = self._build_slots - self._host_busy()
-        while free > 0:
-            command = self._next_joint() or self._next_build() or self._next_layer()
-            if command is None:
-                return
-            free -= 1
-            yield command
-
-    def _next_joint(self) -> Command | None:
-        if not self._joint:
-            return None
-        device, variants = self._joint.popleft()
-        self._jointly_evaluating.add(device)
-        return EvaluateJointly(device, variants)
-
-    def _next_build(self) -> Command | None:
-        """The class that would run dry first builds first."""
-        wanting = [
-            (len(work.ready) + len(work.building), name)
-            for name, work in self._classes.items()
-            if work.queue and not work.abandoned and len(work.ready) + len(work.building) < BATCHES_AHEAD
-        ]
-        if not wanting:
-            return None
-        name = min(wanting)[1]
-        work = self._classes[name]
-        keys = tuple(work.queue.popleft() for _ in range(min(self._batch_size, len(work.queue))))
-        self._batches += 1
-        batch = Batch(self._batches, name, keys)
-        work.building.append(batch)
-        return Build(batch)
-
-    def _next_layer(self) -> Command | None:
-        if not self._layers:
-            return None
-        layer = self._layers.popleft()
-        self._evaluating.add(layer)
-        return Evaluate(layer)
+    def _offer(self, unit: Unit) -> Iterator[Command]:
+        """Start the unit's next work; without any it is idle, without its cores it waits for them."""
+        if not unit.online or unit.busy:
+            return
+        if not unit.has_work:
+            unit.work.rest(unit)
+        elif core := self._cores.taken(unit):
+            self._cores.park(unit, core)
+        else:
+            self._cores.take(unit)
+            yield unit.start()
+            self._host.touch(unit.work)
 
     # --- state
 
-    def _host_busy(self) -> int:
-        building = sum(len(work.building) for work in self._classes.values())
-        return building + len(self._evaluating) + len(self._jointly_evaluating)
+    def _touch(self, work: ClassWork) -> None:
+        """Whatever depends on the class is looked at before the event is through."""
+        self._touched[work.name] = work
 
-    def _want(self, device_class: str, requests: Iterable[str]) -> None:
-        work = self._classes[device_class]
-        new = [each for each in requests if each not in work.wanted]
-        work.wanted.update(new)
-        work.queue.extend(new)
+    def _note(self, work: ClassWork) -> None:
+        """Keep the sets of open and unattended classes, in the classes' order, up to date."""
+        self._host.touch(work)
+        for names, member in ((self._open, not work.done), (self._unattended, work.unattended)):
+            if member:
+                names[work.name] = None
+            else:
+                names.pop(work.name, None)
 
-    def _settle(self, device_class: str, request: str) -> None:
-        work = self._classes[device_class]
-        if request in work.wanted:
-            work.wanted.remove(request)
-            self._settled[device_class] += 1
+    def _offer_again(self, unit: Unit) -> None:
+        """The unit may have something to do now."""
+        self._touch(unit.work)
+        self._free.append(unit)
 
-    def _outstanding(self, device_class: str) -> int:
-        return len(self._classes[device_class].wanted)
+    def _release(self, unit: Unit) -> None:
+        """The unit is no longer being timed."""
+        unit.batch, unit.running = None, False
+        self._released.append(unit)
 
-    def _members(self, device_class: str) -> list[_Device]:
-        return [unit for unit in self._devices.values() if unit.device_class == device_class]
-
-    def _unit(self, device: str, deed: str) -> _Device:
+    def _unit(self, device: str, deed: str) -> Unit:
         try:
-            return self._devices[device]
+            return self._units[device]
         except KeyError:
             raise InvalidTransitionError(f"{device} {deed}, but it never joined") from None
 
-    def _await(self, device: str, expected: str, *, then: str) -> _Device:
+    def _await(self, device: str, expected: Waiting) -> Unit:
         unit = self._unit(device, f"got its {expected}")
         if unit.waiting_for != expected:
             raise InvalidTransitionError(
-                f"{device} got its {expected} while waiting for {unit.waiting_for}; its story: {unit.story}"
+                f"{device} got its {expected} while waiting for {unit.waiting_for}; "
+                f"its story: {list(unit.story)}"
             )
-        unit.waiting_for = then
         return unit
-
-    def _stage(self, unit: _Device) -> str:
-        if unit.outcome is not None:
-            return "done" if isinstance(unit.outcome, Finished) else "failed"
-        if not unit.online:
-            return "lost"
-        if unit.running:
-            return "verifying"
-        if unit.batch is not None:
-            return "measuring"
-        return {"measurements": "waiting", "decision": "choosing"}.get(unit.waiting_for, unit.waiting_for)

@@ -153,7 +153,7 @@ class Loop:
         device = str(key)
         self._crew.dismiss(key)
         self._crew.forget(lambda command: _runs_on(command, device))
-        if device in {each.device for each in self._coordinator.progress()}:
+        if self._coordinator.knows(device):
             self._tell(DeviceLost(device, reason))
 
     # --- events: results go to the store before anybody hears of them

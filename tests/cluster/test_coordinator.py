@@ -174,6 +174,62 @@ def test_a_class_without_devices_can_be_abandoned():
     assert coordinator.abandoned == {"b": "no device for 60 s"}
 
 
+def test_units_of_a_class_come_to_an_end_together():
+    """Of 40 requests the first library is a share, the last ones are single."""
+    coordinator = Coordinator({"a": [f"k{i}" for i in range(40)]}, [], build_slots=1)
+    pending = [command for unit in range(4) for command in coordinator.handle(joined(f"a.{unit}"))]
+    sizes: list[int] = []
+    world = World(random.Random(0))
+    while pending:
+        command = pending.pop(0)
+        if isinstance(command, Build):
+            sizes.append(len(command.batch.requests))
+        event = world.answer(command)
+        pending += coordinator.handle(event) if event else []
+    assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
+    assert (sum(sizes), sizes[-1]) == (40, 1)
+    assert coordinator.finished
+
+
+def test_one_evaluation_serves_all_who_ask_for_the_same():
+    coordinator = Coordinator({"a": []}, [], build_slots=4)
+    for unit in ("a.1", "a.2"):
+        (decide,) = coordinator.handle(joined(unit))
+        assert decide == Decide(unit)
+    (evaluate,) = coordinator.handle(Decided("a.1", NeedEvaluation(SELECTION)))
+    assert evaluate == EvaluateJointly("a.1", SELECTION.variants)
+    assert coordinator.handle(Decided("a.2", NeedEvaluation(SELECTION))) == []
+    assert coordinator.handle(JointlyEvaluated("a.1")) == [Decide("a.1"), Decide("a.2")]
+
+
+def test_an_evaluation_for_a_class_that_was_given_up_meanwhile_changes_nothing():
+    coordinator = Coordinator({"a": []}, [])
+    coordinator.handle(joined("a.1"))
+    coordinator.handle(Decided("a.1", NeedEvaluation(SELECTION)))
+    coordinator.handle(DeviceLost("a.1", "unplugged"))
+    coordinator.handle(ClassAbandoned("a", "no device for 60 s"))
+    assert coordinator.handle(JointlyEvaluated("a.1")) == []
+    assert coordinator.finished
+
+
+def test_a_run_goes_before_measurements_on_the_same_core():
+    coordinator = Coordinator(
+        {"a": ["k0"], "b": [f"k{i}" for i in range(4)]}, [], batch_size=1, build_slots=9
+    )
+    builds = coordinator.handle(joined("a.1", "core"))
+    builds += coordinator.handle(joined("b.1", "core"))
+    commands = [each for build in builds for each in coordinator.handle(Built(build.batch))]
+    while not isinstance(commands[0], Decide):
+        (timed,) = [each for each in commands if isinstance(each, Measure)]
+        commands = coordinator.handle(Measured(timed.device, timed.batch, timed.batch.requests))
+    assert coordinator.handle(Decided("a.1", NeedRun(SELECTION))) == []
+    (busy,) = [each for each in commands if isinstance(each, Measure)]
+    assert busy.device == "b.1"
+    after = coordinator.handle(Measured("b.1", busy.batch, busy.batch.requests))
+    assert RunConfiguration("a.1", SELECTION) in after
+    assert not any(isinstance(each, Measure) for each in after)
+
+
 def test_an_impossible_event_tells_the_story():
     coordinator = Coordinator({"a": []}, [])
     coordinator.handle(joined("a.1"))

@@ -1,0 +1,193 @@
+"""What the coordinator knows of a device class's work and of each unit. Mutable, pure, and quick to ask.
+
+Every number that an event needs (how many units are online, how much is outstanding) is kept up to date by
+what changes it: nothing here looks through all units or all requests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Literal
+
+from cluster.events import Batch, Measure, RunConfiguration
+from cluster.needs import Decision, Finished, NeedRun
+
+BATCHES_AHEAD = 2
+"""Of a class with one unit; each further unit that is online adds one."""
+STORY = 32
+"""Events of a unit that an error tells."""
+
+Waiting = Literal["measurements", "decision", "joint evaluation", "run", "nothing"]
+
+
+@dataclass(slots=True, eq=False)
+class ClassWork:
+    """Work of one device class. A request that is ``wanted`` is queued, building, ready or on a device."""
+
+    name: str
+    queue: deque[str]
+    wanted: set[str]
+    building: dict[int, Batch] = field(default_factory=dict)
+    ready: deque[Batch] = field(default_factory=deque)
+    crashes: Counter[str] = field(default_factory=Counter)
+    settled: int = 0
+    abandoned: str | None = None
+    units: list[Unit] = field(default_factory=list)
+    """In the order in which they joined."""
+    online: int = 0
+    undone: int = 0
+    """Units without an outcome..."""
+    attended: int = 0
+    """... and those of them that are online."""
+    undecided: dict[int, Unit] = field(default_factory=dict)
+    """Units whose next decision waits for measurements."""
+    _idle: list[tuple[int, Unit]] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """Whether nobody waits for anything more of this class."""
+        return self.abandoned is not None or bool(self.units and not self.undone)
+
+    @property
+    def unattended(self) -> bool:
+        """Whether work is left and no device online that it could be left to."""
+        return not self.attended and not self.done
+
+    @property
+    def dryness(self) -> float | None:
+        """Libraries in stock for each unit: the least is built first. ``None``: nothing is to be built."""
+        stock, units = len(self.ready) + len(self.building), max(1, self.online)
+        if not self.queue or self.abandoned or stock >= BATCHES_AHEAD - 1 + units:
+            return None
+        return stock / units
+
+    def next_requests(self, most: int) -> tuple[str, ...]:
+        """The next library's requests: at the end small ones, so that all units come to an end together.
+
+        One unit takes as many as there are. Of several, each leaves twice as much to every other one
+        (factoring: Hummel, Schonberg and Flynn, 1992): the slow ones then do not keep all others waiting.
+        """
+        others = 2 * (max(1, self.online) - 1)
+        size = min(most, -(-len(self.queue) // (1 + others)))
+        return tuple(self.queue.popleft() for _ in range(size))
+
+    def want(self, requests: tuple[str, ...]) -> None:
+        """Queue what is not wanted already."""
+        new = [each for each in requests if each not in self.wanted]
+        self.wanted.update(new)
+        self.queue.extend(new)
+
+    def settle(self, request: str) -> None:
+        """There is nothing left to measure of it."""
+        if request in self.wanted:
+            self.wanted.remove(request)
+            self.settled += 1
+
+    def put_back(self, batch: Batch) -> None:
+        """What is left of a batch is the next to be measured."""
+        left = tuple(each for each in batch.requests if each in self.wanted)
+        if left:
+            self.ready.appendleft(Batch(batch.number, batch.device_class, left))
+
+    def rest(self, unit: Unit) -> None:
+        """The unit has nothing to do until something is ready."""
+        if not unit.idle:
+            unit.idle = True
+            heappush(self._idle, (unit.order, unit))
+
+    def rouse(self) -> Unit | None:
+        """The first idle unit, which is idle no longer."""
+        while self._idle:
+            _, unit = heappop(self._idle)
+            if unit.idle:
+                unit.idle = False
+                return unit
+        return None
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """One device: what it does now and how far it is."""
+
+    device: str
+    order: int
+    """Of joining: who joined first goes first."""
+    work: ClassWork
+    cores: frozenset[str]
+    online: bool = False
+    idle: bool = False
+    """Whether its class will rouse it."""
+    parked: str | None = None
+    """The core that it waits for."""
+    occupied: frozenset[str] = frozenset()
+    """Cores that it times on now."""
+    batch: Batch | None = None
+    running: bool = False
+    waiting_for: Waiting = "nothing"
+    decision: Decision | None = None
+    failed_runs: int = 0
+    outcome: Finished | str | None = None
+    story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY))
+
+    def __post_init__(self) -> None:
+        self.work.units.append(self)
+        self.work.undone += 1
+        self.wait_for("measurements")
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is being timed."""
+        return self.batch is not None or self.running
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to time on it."""
+        return self.waiting_for == "run" or bool(self.work.ready)
+
+    def start(self) -> Measure | RunConfiguration:
+        """Take the next piece of timed work: a run first, it ends the device's job."""
+        self.idle, self.parked = False, None
+        if self.waiting_for == "run" and isinstance(self.decision, NeedRun):
+            self.running = True
+            return RunConfiguration(self.device, self.decision.selection)
+        self.batch = self.work.ready.popleft()
+        return Measure(self.device, self.batch)
+
+    def wait_for(self, waiting_for: Waiting) -> None:
+        """What has to come before it can go on."""
+        if self.waiting_for == "measurements":
+            self.work.undecided.pop(self.order, None)
+        self.waiting_for = waiting_for
+        if waiting_for == "measurements":
+            self.work.undecided[self.order] = self
+
+    def go_online(self, online: bool) -> None:
+        """It came, or it went."""
+        change = int(online) - int(self.online)
+        self.online = online
+        self.work.online += change
+        if self.outcome is None:
+            self.work.attended += change
+
+    def conclude(self, outcome: Finished | str) -> None:
+        """It has its configuration, or the reason why it gets none."""
+        if self.outcome is None:
+            self.work.undone -= 1
+            self.work.attended -= int(self.online)
+        self.outcome = outcome
+        self.wait_for("nothing")
+
+    @property
+    def stage(self) -> str:
+        """What it does, in a word or two."""
+        if self.outcome is not None:
+            return "done" if isinstance(self.outcome, Finished) else "failed"
+        if not self.online:
+            return "lost"
+        if self.running:
+            return "verifying"
+        if self.batch is not None:
+            return "measuring"
+        return {"measurements": "waiting", "decision": "choosing"}.get(self.waiting_for, self.waiting_for)
