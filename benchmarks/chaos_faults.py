@@ -73,13 +73,18 @@ def _harm(world: World, board: Board, undo: Callable[[], None] = lambda: None) -
 
 
 def _session_killed(world: World, board: Board) -> Made | None:
-    made = _harm(world, board)
-    return made if board.kill_session(world.random.choice(SIGNALS)) else None
+    """Noticed, too, when another session has taken its place: it may have been kept for the next batch."""
+    session, harm = board.session(), _harm(world, board)
+    if session is None or not board.kill_session(world.random.choice(SIGNALS)):
+        return None
+    return Made(harm.at_s, lambda: harm.noticed() or board.session() not in (None, session))
 
 
 def _session_stopped(world: World, board: Board) -> Made | None:
-    made = _harm(world, board)
-    return made if board.kill_session(signal.SIGSTOP) else None
+    session, harm = board.session(), _harm(world, board)
+    if session is None or not board.kill_session(signal.SIGSTOP):
+        return None
+    return Made(harm.at_s, lambda: harm.noticed() or board.session() not in (None, session))
 
 
 def _session_starved(world: World, board: Board) -> Made | None:
