@@ -13,8 +13,7 @@ around it carries the commands out. Laws:
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster.events import (
@@ -32,11 +31,13 @@ from cluster.events import (
     JointlyEvaluated,
     Measured,
     Ran,
+    Ranked,
 )
+from cluster.governing import Governing, in_order
 from cluster.host_slots import HostSlots
-from cluster.needs import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun
+from cluster.needs import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun, TakeOver
 from cluster.timing_cores import TimingCores
-from cluster.units import ClassWork, Unit, Waiting
+from cluster.units import ClassWork, Unit, Waiting, class_work
 
 CRASHES_BEFORE_DISCARD = 2
 FAILED_RUNS_BEFORE_GIVING_UP = 3
@@ -61,7 +62,9 @@ class Coordinator:
     """Plans the work of one run.
 
     ``wanted`` holds for each class the requests that the store does not have yet, the most useful first;
-    ``layers`` those whose single-layer accuracy effects are not known yet.
+    ``layers`` those whose single-layer accuracy effects are not known yet. ``common`` holds for each class
+    the requests that every unit measures, ``measured`` for each device those of them that it has measured
+    before. The units of the ``shared`` classes share one configuration.
     """
 
     def __init__(
@@ -69,10 +72,16 @@ class Coordinator:
         wanted: Mapping[str, Sequence[str]],
         layers: Iterable[str],
         *,
+        common: Mapping[str, Sequence[str]] | None = None,
+        measured: Mapping[str, Collection[str]] | None = None,
+        shared: Collection[str] = (),
         batch_size: int = 16,
         build_slots: int = 1,
     ) -> None:
-        self._classes = {name: ClassWork(name, deque(keys), set(keys)) for name, keys in wanted.items()}
+        every = common or {}
+        self._classes = {name: class_work(name, keys, every.get(name, ())) for name, keys in wanted.items()}
+        self._known_before = measured or {}
+        self._governing = {name: Governing(self._classes[name]) for name in shared}
         self._units: dict[str, Unit] = {}
         self._cores = TimingCores()
         self._host = HostSlots(build_slots, batch_size, layers, self._classes.values())
@@ -138,6 +147,9 @@ class Coordinator:
                 self._join(event)
             case DeviceLost(device, reason):
                 self._lose(device, reason)
+            case Ranked(device_class, devices):
+                self._governing[device_class].rank([self._units[each] for each in devices])
+                self._touch(self._classes[device_class])
             case ClassAbandoned(device_class, reason):
                 self._abandon(device_class, reason)
         commands += self._schedule()
@@ -147,7 +159,8 @@ class Coordinator:
         unit = self._units.get(event.device)
         if unit is None:
             work = self._classes[event.device_class]
-            unit = Unit(event.device, len(self._units), work, event.cores)
+            own = set(work.common).difference(self._known_before.get(event.device, ()))
+            unit = Unit(event.device, len(self._units), work, event.cores, own)
             self._units[event.device] = unit
         unit.go_online(True)
         unit.cores = event.cores
@@ -163,16 +176,13 @@ class Coordinator:
             unit.work.put_back(unit.batch)
         if unit.running:
             unit.wait_for("measurements")
+        self._leave(unit)
         self._release(unit)
 
     def _built(self, batch: Batch, failed: tuple[str, ...]) -> None:
         self._host.built(batch)
         work = self._classes[batch.device_class]
-        for request in failed:
-            work.settle(request)
-        rest = tuple(each for each in batch.requests if each not in failed) if failed else batch.requests
-        if rest:
-            work.ready.append(Batch(batch.number, batch.device_class, rest))
+        work.built(batch, failed)
         self._touch(work)
 
     def _measured(self, event: Measured) -> list[Command]:
@@ -184,6 +194,7 @@ class Coordinator:
         work = unit.work
         for request in event.done:
             work.settle(request)
+        unit.measured_itself(event.done)
         commands = [] if event.culprit is None else self._crashed(unit, event.culprit)
         work.put_back(unit.batch)
         self._touch(work)
@@ -193,9 +204,9 @@ class Coordinator:
     def _crashed(self, unit: Unit, culprit: str) -> list[Command]:
         unit.story.append(f"session died in {culprit}")
         unit.work.crashes[culprit] += 1
-        if unit.work.crashes[culprit] < CRASHES_BEFORE_DISCARD:
-            return []
-        unit.work.settle(culprit)
+        if unit.work.crashes[culprit] != CRASHES_BEFORE_DISCARD:
+            return []  # Common requests may be on more units than that when they are discarded.
+        unit.work.drop(culprit)
         return [Discard(unit.work.name, culprit, unit.device)]
 
     def _decided(self, device: str, decision: Decision) -> None:
@@ -203,6 +214,7 @@ class Coordinator:
         unit.decision = decision
         unit.story.append(type(decision).__name__)
         self._touch(unit.work)
+        governing = self._governing.get(unit.work.name)
         match decision:
             case NeedMeasurements(requests):
                 unit.work.want(requests)
@@ -213,8 +225,12 @@ class Coordinator:
             case NeedRun():
                 unit.wait_for("run")
                 self._offer_again(unit)
+            case Finished() if governing:
+                governing.finish(unit, decision)
             case Finished():
                 unit.conclude(decision)
+            case TakeOver() if governing:
+                governing.take_over(unit)
 
     def _evaluated_jointly(self, device: str) -> None:
         waiting = self._host.evaluated_jointly(device)
@@ -237,6 +253,7 @@ class Coordinator:
             unit.story.append(f"run failed: {failure}")
         if unit.failed_runs >= FAILED_RUNS_BEFORE_GIVING_UP:
             unit.conclude(f"its configuration could not be run: {failure}")
+            self._leave(unit)
         self._touch(unit.work)
         self._release(unit)
 
@@ -263,9 +280,14 @@ class Coordinator:
         """Ask for a decision where everything that a device waits for is there."""
         if work.wanted or not work.undecided or not self._host.layers_known:
             return
-        for _, unit in sorted(work.undecided.items()):
-            unit.wait_for("decision")
-            yield Decide(unit.device)
+        governing = self._governing.get(work.name)
+        asked = (
+            governing.commands() if governing else (Decide(each.device) for each in in_order(work.undecided))
+        )
+        for command in asked:
+            if isinstance(command, Decide):
+                self._units[command.device].wait_for("decision")
+            yield command
 
     def _timings(self, touched: Iterable[ClassWork]) -> Iterator[Command]:
         """Give free cores their next piece of timed work."""
@@ -277,7 +299,7 @@ class Coordinator:
         for unit in free:
             yield from self._offer(unit)
         for work in touched:
-            while work.ready and (idle := work.rouse()):
+            while idle := work.rouse():
                 yield from self._offer(idle)
 
     def _offer(self, unit: Unit) -> Iterator[Command]:
@@ -312,6 +334,11 @@ class Coordinator:
         """The unit may have something to do now."""
         self._touch(unit.work)
         self._free.append(unit)
+
+    def _leave(self, unit: Unit) -> None:
+        """The unit cannot search for its class now."""
+        if governing := self._governing.get(unit.work.name):
+            governing.leave(unit)
 
     def _release(self, unit: Unit) -> None:
         """The unit is no longer being timed."""

@@ -20,10 +20,12 @@ from cluster.needs import (
     NeedRun,
     Policy,
     Spent,
+    TakeOver,
 )
 from cluster.search import holds, target_limits
 from cluster.selection import Selection, requests_of, select, unmeasured
 from cluster.table import Table
+from cost_model.accuracy import EXACT
 
 __all__ = [
     "UNIFORM",
@@ -35,7 +37,9 @@ __all__ = [
     "NeedRun",
     "Policy",
     "Spent",
+    "TakeOver",
     "decide",
+    "follow",
     "holds",
     "is_uniform",
     "nearest_bounds",
@@ -70,6 +74,23 @@ def decide(table: Table, knowledge: Knowledge, goal: Goal, policy: Policy, spent
     search = LeastLoss if goal.objective == "loss" else Cheapest
     limits = goal.bounds.resolve(knowledge.runs[0].exact)
     return search(table, knowledge, goal, policy, spent, limits).next()
+
+
+def follow(table: Table, knowledge: Knowledge, goal: Goal, final: Finished) -> Decision:
+    """The next thing that brings a unit to a certificate of its own for its class's configuration.
+
+    The exact one runs first, as relative bounds refer to it on this very unit. Where another unit has found a
+    configuration that holds and that does not hold here, the search goes on here.
+    """
+    exact = select(table.uniform(EXACT), knowledge.latency_s)
+    if knowledge.run_of_variants(exact.variants) is None:
+        return NeedRun(exact)
+    run = knowledge.run_of(final.selection)
+    if run is None:
+        return NeedRun(final.selection)
+    if holds(run, goal.bounds):
+        return Finished("holds", final.selection)
+    return TakeOver() if final.verdict == "holds" else final
 
 
 def is_uniform(table: Table, variants: tuple[str, ...]) -> bool:

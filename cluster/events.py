@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.decision import Decision
+from cluster.needs import Decision, Finished
 from cluster.selection import Selection
 
 
@@ -15,6 +15,8 @@ class Batch:
     number: int
     device_class: str
     requests: tuple[str, ...]
+    common: bool = False
+    """Whether every unit of the class measures it, and not one for all."""
 
 
 # --- events
@@ -97,6 +99,14 @@ class ClassAbandoned:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Units of a class by their speed factors, the slowest first."""
+
+    device_class: str
+    devices: tuple[str, ...]
+
+
 Event = (
     DeviceJoined
     | DeviceLost
@@ -107,6 +117,7 @@ Event = (
     | JointlyEvaluated
     | Ran
     | ClassAbandoned
+    | Ranked
 )
 
 # --- commands
@@ -139,6 +150,16 @@ class Decide:
     """Look at what is known and say what the device needs next."""
 
     device: str
+    final: Finished | None = None
+    """Where the class has its configuration: what the device needs to run that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Say which of these units of a class is the slowest: its configuration is to be everybody's."""
+
+    device_class: str
+    devices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +187,4 @@ class Discard:
     device: str
 
 
-Command = Build | Measure | Evaluate | Decide | EvaluateJointly | RunConfiguration | Discard
+Command = Build | Measure | Evaluate | Decide | Rank | EvaluateJointly | RunConfiguration | Discard

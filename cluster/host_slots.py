@@ -96,10 +96,8 @@ class HostSlots:
 
     def _build(self, work: ClassWork) -> Build:
         self._batches += 1
-        batch = Batch(self._batches, work.name, work.next_requests(self._batch_size))
-        work.building[batch.number] = batch
         self.touch(work)
-        return Build(batch)
+        return Build(work.next_batch(self._batches, self._batch_size))
 
     def _refresh(self) -> None:
         """Each class that was touched is in the heap as it is now; what it was stays until it comes up."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 
 from cluster.joint_loss import JointLoss
 from cluster.model import Knowledge, Run
@@ -24,6 +25,7 @@ from cost_model.measurement import (
     configuration_key,
     configuration_variants,
 )
+from cost_model.speed_factors import SpeedFactor, speed_factors
 from cost_model.store import Store
 from runtime.configuration import Costs, percentile_upper_bound
 
@@ -55,7 +57,7 @@ class Ledger:
         self.tables = tables
         network, kernels = scope.network, scope.kernel_versions
         self._measured = {
-            name: store.measurements(name, table.target, kernels) for name, table in tables.items()
+            name: store.unit_measurements(name, table.target, kernels) for name, table in tables.items()
         }
         self._evaluated = store.evaluations(network, scope.calibration, scope.accuracy_versions)
         self._answered = {
@@ -65,16 +67,22 @@ class Ledger:
             name: list(store.runs(network, name, table.target, self.answer_versions(name)))
             for name, table in tables.items()
         }
-        self._latencies: tuple[int, dict[str, dict[str, float]]] = (-1, {})
+        self._latencies: dict[str, dict[str, float]] | None = None
+        self._factors: dict[str, dict[str, SpeedFactor]] = {}
         self._accuracy: tuple[int, AccuracyModel] | None = None
 
     # --- appending
 
-    def add_measurements(self, device_class: str, measurements: Iterable[Measurement]) -> None:
-        """Keep measurements and failures of one class."""
+    def add_measurements(
+        self, device_class: str, measurements: Iterable[Measurement], *, each_unit: bool = False
+    ) -> None:
+        """Keep measurements and failures of one class; with ``each_unit`` what others have measured too."""
         kept = list(measurements)
-        self._store.append_measurements(kept)
-        self._measured[device_class].update({each.kernel: each for each in kept})
+        self._store.append_measurements(kept, each_unit=each_unit)
+        for each in kept:
+            self._measured[device_class].setdefault(each.kernel, {})[each.device] = each
+        self._latencies = None
+        self._factors.pop(device_class, None)
 
     def add_evaluations(self, evaluations: Iterable[Evaluation]) -> None:
         """Keep evaluations on calibration samples."""
@@ -100,8 +108,34 @@ class Ledger:
         return frozenset(self._measured[device_class])
 
     def failures(self, device_class: str) -> dict[str, str]:
-        """Request to the reason why it gives no latency on the class."""
-        return {key: each.failure for key, each in self._measured[device_class].items() if each.failure}
+        """Request to the reason why it gives no latency on the class: on no unit of it."""
+        return {
+            key: next(reversed([str(each.failure) for each in units.values()]))
+            for key, units in self._measured[device_class].items()
+            if all(each.failure for each in units.values())
+        }
+
+    def measured_by(self) -> dict[str, set[str]]:
+        """Device to the requests that it has measured itself, failures included."""
+        found: dict[str, set[str]] = {}
+        for units in (units for known in self._measured.values() for units in known.values()):
+            for device, each in units.items():
+                found.setdefault(device, set()).add(each.kernel)
+        return found
+
+    def factors(self, device_class: str) -> Mapping[str, SpeedFactor]:
+        """Unit to its speed factor, of those that have measured something."""
+        if device_class not in self._factors:
+            self._factors[device_class] = speed_factors(self._medians(device_class))
+        return self._factors[device_class]
+
+    def factor(self, device: str) -> float:
+        """What the device takes by what its class's middle unit takes; 1 where that is not known."""
+        return self.factors(class_of(device)).get(device, SpeedFactor()).factor
+
+    def slowest_first(self, devices: Iterable[str]) -> tuple[str, ...]:
+        """By their speed factors; equal ones as they were given."""
+        return tuple(sorted(devices, key=lambda device: -self.factor(device)))
 
     def missing_approximations(self, layer: str, names: Iterable[str]) -> tuple[str, ...]:
         """Approximations of a layer whose effect alone is not known; the exact network's counts for all."""
@@ -123,7 +157,7 @@ class Ledger:
             for candidate in candidates
         }
         return Knowledge(
-            latency_s=self.latencies()[device_class],
+            latency_s=self._latencies_on(device),
             settled=self.settled(device_class),
             divergence={(layer, name): accuracy.divergence({layer: name}) for layer, name in names},
             joint=self._joint_losses(device_class),
@@ -132,11 +166,10 @@ class Ledger:
         )
 
     def latencies(self) -> dict[str, dict[str, float]]:
-        """Class to request to seconds: as measured, else as predicted; what fails is missing."""
-        version = sum(len(each) for each in self._measured.values())
-        if self._latencies[0] != version:
-            self._latencies = (version, self._fit_latencies())
-        return self._latencies[1]
+        """Class to request to seconds on its middle unit: measured, else predicted; what fails is missing."""
+        if self._latencies is None:
+            self._latencies = self._fit_latencies()
+        return self._latencies
 
     def accuracy(self) -> AccuracyModel:
         """The accuracy model, fitted to every evaluation on calibration samples."""
@@ -145,12 +178,13 @@ class Ledger:
         return self._accuracy[1]
 
     def samples(self) -> list[Sample]:
-        """Every measured kernel of every class with its median, in a stable order."""
+        """Every measured kernel of every class with its median on the middle unit, in a stable order."""
+        normalised = {name: self._normalised(name) for name in self.tables}
         return [
-            replace(sample, seconds=found.median_s)
+            replace(sample, seconds=normalised[name][key])
             for name, table in sorted(self.tables.items())
             for key, sample in sorted(table.samples.items())
-            if (found := self._measured[name].get(key)) is not None and found.failure is None
+            if key in normalised[name]
         ]
 
     def network_runs(self, device: str) -> list[NetworkRun]:
@@ -212,12 +246,30 @@ class Ledger:
         }
         return found | {table.uniform_variants(EXACT): JointLoss.beside(exact, exact)}
 
+    def _latencies_on(self, device: str) -> Mapping[str, float]:
+        """The same on one unit: all times its factor."""
+        latencies, factor = self.latencies()[class_of(device)], self.factor(device)
+        return latencies if factor == 1.0 else {key: factor * each for key, each in latencies.items()}
+
+    def _normalised(self, device_class: str) -> dict[str, float]:
+        """Request to what it takes on the middle unit: what was measured, by the measuring unit's factor."""
+        factors = self.factors(device_class)
+        return {
+            key: median(each / factors[unit].factor for unit, each in units.items())
+            for key, units in self._medians(device_class).items()
+        }
+
+    def _medians(self, device_class: str) -> dict[str, dict[str, float]]:
+        """Request to unit to its median seconds, without what failed."""
+        measured = {
+            key: {unit: each.median_s for unit, each in units.items() if each.failure is None}
+            for key, units in self._measured[device_class].items()
+        }
+        return {key: units for key, units in measured.items() if units}
+
     def _fit_latencies(self) -> dict[str, dict[str, float]]:
         """Measured medians, and predictions for what was not tried, of every class."""
-        known = {
-            name: {key: each.median_s for key, each in found.items() if each.failure is None}
-            for name, found in self._measured.items()
-        }
+        known = {name: self._normalised(name) for name in self._measured}
         samples = self.samples()
         if not samples:
             return known

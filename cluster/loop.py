@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from cluster.coordinator import CRASHES_BEFORE_DISCARD, Coordinator, Progress
 from cluster.crew import Crew
-from cluster.decision import Decision, Policy, decide, is_uniform
+from cluster.decision import Decision, Finished, Policy, decide, follow, is_uniform
 from cluster.events import (
     Batch,
     Build,
@@ -36,6 +36,8 @@ from cluster.events import (
     Measure,
     Measured,
     Ran,
+    Rank,
+    Ranked,
     RunConfiguration,
 )
 from cluster.fleet import Fleet, timing_cores
@@ -101,7 +103,7 @@ class Loop:
         self._deaths: Counter[Any] = Counter()
         self._unattended_since: dict[str, float] = {}
 
-    def run(self, show: Callable[[tuple[Progress, ...]], None]) -> None:
+    def run(self, show: Callable[[Callable[[], Sequence[Progress]]], None]) -> None:
         """Until every device of every class has an outcome, or its class is given up."""
         try:
             while not self._coordinator.finished:
@@ -109,7 +111,7 @@ class Loop:
                 for command, result in self._crew.collect(WAIT_S):
                     if (event := self._event(command, result)) is not None:
                         self._tell(event)
-                show(self._coordinator.progress())
+                show(self._coordinator.progress)
         finally:
             self._watch.close()
 
@@ -209,9 +211,10 @@ class Loop:
     def _measured(self, device: str, batch: Batch, result: Any) -> Event:
         if not isinstance(result, BatchResult):
             result = BatchResult({}, failure=_failure(device, "measure", result))
-        self._recorder.timings(device, result.timings)
+        self._recorder.timings(device, result.timings, each_unit=batch.common)
         if result.failure is None:
-            self._work.drop_library(batch)
+            if not batch.common:
+                self._work.drop_library(batch)
             self._watch.worked(device)
             return Measured(device, batch, tuple(result.timings))
         stuck = not result.timings and result.culprit is None
@@ -239,8 +242,10 @@ class Loop:
     def _carry_out(self, command: Command) -> Event | None:
         """Start a command, or answer it at once where it is a thought and not a deed."""
         match command:
-            case Decide(device):
-                return Decided(device, self._decide(device))
+            case Decide(device, final):
+                return Decided(device, self._decide(device, final))
+            case Rank(device_class, devices):
+                return Ranked(device_class, self._ledger.slowest_first(devices))
             case Discard(device_class, request, device):
                 reason = f"it ended {CRASHES_BEFORE_DISCARD} sessions, the last one on {device}"
                 self._recorder.failures(device_class, {request: reason})
@@ -266,14 +271,14 @@ class Loop:
     def _missing(self, layer: str) -> tuple[str, ...]:
         return self._ledger.missing_approximations(layer, self._work.approximations[layer])
 
-    def _decide(self, device: str) -> Decision:
-        return decide(
-            self._ledger.tables[class_of(device)],
-            self._ledger.knowledge(device),
-            self._terms.goals[class_of(device)],
-            self._terms.policy,
-            self._rounds.spent(device),
-        )
+    def _decide(self, device: str, final: Finished | None) -> Decision:
+        """For a unit that searches, or that runs what its class has found."""
+        device_class = class_of(device)
+        table, goal = self._ledger.tables[device_class], self._terms.goals[device_class]
+        knowledge = self._ledger.knowledge(device)
+        if final is not None:
+            return follow(table, knowledge, goal, final)
+        return decide(table, knowledge, goal, self._terms.policy, self._rounds.spent(device))
 
     def _actor(self, device: str) -> Any:
         return self._crew.device(DeviceKey.parse(device))

@@ -42,10 +42,15 @@ class Finished:
     """Where infeasible: for each bound the nearest feasible value with the others kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The class's configuration breaks the bounds on this unit: it goes on searching for all of them."""
+
+
 COUNTED = 0.5
 """Confidence at which a loss is what was counted on the samples."""
 
-Decision = NeedMeasurements | NeedEvaluation | NeedRun | Finished
+Decision = NeedMeasurements | NeedEvaluation | NeedRun | Finished | TakeOver
 
 
 @dataclass(frozen=True, slots=True)

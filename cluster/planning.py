@@ -79,6 +79,23 @@ def first_requests(table: Table, predicted_share: float) -> tuple[str, ...]:
     return (*whole, *(each for each in sampled if each not in unseen))
 
 
+def common_requests(table: Table, count: int) -> tuple[str, ...]:
+    """What every unit of the class measures: the uniform configurations' kernels, from small to large.
+
+    They are evenly spread by rank of their work, so that neither the small ones, which are calls and loops,
+    nor the large ones, which are arithmetic, decide alone how fast a unit is.
+    """
+    steps = (step for name in UNIFORM for each in table.uniform(name) for step in each.steps)
+    known = dict.fromkeys(step.requests[0] for step in steps)
+    ordered = sorted(
+        known, key=lambda key: (table.samples[key].operations + table.samples[key].moved_bytes, key)
+    )
+    if count >= len(ordered):
+        return tuple(ordered)
+    # In the middle of as many equal parts: neither the very smallest nor the very largest.
+    return tuple(ordered[(2 * part + 1) * len(ordered) // (2 * count)] for part in range(count))
+
+
 def _candidate(variant: Variant, isa: Isa, kernels: dict[str, KernelRequest]) -> Candidate:
     steps = []
     memory = LayerMemory.of([kernel.work(isa) for kernel in variant.kernels])

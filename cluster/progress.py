@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from cluster.coordinator import Progress
 
 PLAIN_EVERY_S = 5.0
+LIVE_EVERY_S = 0.25
 
 
 class ProgressView:
@@ -24,7 +25,7 @@ class ProgressView:
         self._live = (
             Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         )
-        self._start = self._last_line = time.monotonic()
+        self._start = self._last = time.monotonic()
         self._first: dict[str, tuple[float, int]] = {}
 
     def __enter__(self) -> Self:
@@ -38,20 +39,20 @@ class ProgressView:
         if self._live:
             self._live.stop()
 
-    def __call__(self, progress: Sequence[Progress]) -> None:
-        """Show it, if it is time."""
-        rows = [self._row(each) for each in progress]
+    def __call__(self, progress: Callable[[], Sequence[Progress]]) -> None:
+        """Show it, if it is time; a large fleet is not looked through more often than that."""
+        if time.monotonic() - self._last < (LIVE_EVERY_S if self._live else PLAIN_EVERY_S):
+            return
+        rows = [self._row(each) for each in progress()]
+        self._last = time.monotonic()
         if self._live:
             self._live.update(_table(rows))
-        elif rows and time.monotonic() - self._last_line >= PLAIN_EVERY_S:
-            self._last_line = time.monotonic()
+        elif rows:
             text = "; ".join(
                 f"{device} {stage} {count} {rate} {left}".rstrip()
                 for device, stage, count, rate, left in rows
             )
-            self._console.print(
-                f"[{self._last_line - self._start:4.0f} s] {text}", markup=False, soft_wrap=True
-            )
+            self._console.print(f"[{self._last - self._start:4.0f} s] {text}", markup=False, soft_wrap=True)
 
     def _row(self, each: Progress) -> tuple[str, str, str, str, str]:
         now = time.monotonic()

@@ -31,11 +31,12 @@ class Recorder:
         self._weigh = weigh
         self._layers = tuple(layers)
 
-    def timings(self, device: str, timings: Mapping[str, Timing | Failure]) -> None:
-        """Results of one batch."""
-        self._ledger.add_measurements(
-            class_of(device), [self._measurement(device, key, each) for key, each in timings.items()]
-        )
+    def timings(
+        self, device: str, timings: Mapping[str, Timing | Failure], *, each_unit: bool = False
+    ) -> None:
+        """Results of one batch; ``each_unit`` of the class measures it."""
+        measured = [self._measurement(device, key, each) for key, each in timings.items()]
+        self._ledger.add_measurements(class_of(device), measured, each_unit=each_unit)
 
     def failures(self, device_class: str, reasons: Mapping[str, str]) -> None:
         """Requests that give no latency on a class, whatever the unit."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from cluster.evidence import estimates_of, evidence_of
 from cluster.fleet import Fleet
 from cluster.goal import Goal
 from cluster.job import load_inputs
-from cluster.ledger import Ledger, Scope
+from cluster.ledger import Ledger, Scope, class_of
 from cluster.loop import Loop, Terms
 from cluster.outputs import RunFolder, RunRecord, prepare, write_atomically, write_result, write_run
-from cluster.planning import first_requests
+from cluster.planning import common_requests, first_requests
 from cluster.progress import ProgressView
 from cluster.recorder import Recorder
 from cluster.report import Evidence, KernelEstimate, compute, render
@@ -30,6 +30,7 @@ from cluster.selection import selection_of
 from cluster.settings import load_run_file
 from cluster.settings_fields import EMBEDDED
 from cluster.site import Site, cluster_settings, open_site
+from cost_model.speed_factors import SpeedFactor
 from cost_model.store import Store
 from workers.sources import accuracy_versions, fingerprint, kernel_versions
 
@@ -44,6 +45,8 @@ class Outcome:
     """Device, or class without devices, to the reason."""
     held_out_errors: tuple[float, ...]
     """Relative errors of predicted kernel latencies on kernels that the model did not see."""
+    factors: Mapping[str, SpeedFactor] = field(default_factory=dict)
+    """Device to its speed factor, where its class has several units."""
 
     @property
     def complete(self) -> bool:
@@ -87,7 +90,14 @@ class Execution:
         """Measure, decide and verify what is not known yet, then hand everything over."""
         site = self._site
         write_run(self._folder, self._record({}, finished=False))
-        coordinator = Coordinator(self._wanted(), self._layers(), build_slots=site.cluster.build_cpus)
+        coordinator = Coordinator(
+            self._wanted(),
+            self._layers(),
+            common=self._common(),
+            measured=self._ledger.measured_by(),
+            shared=[name for name in self._plans if site.job.devices[name].configuration == "class"],
+            build_slots=site.cluster.build_cpus,
+        )
         names = [layer.name for layer in site.material.network.layers]
         recorder = Recorder(self._ledger, names, self._delivery.bundle_bytes)
         terms = Terms(self._goals, self._policy())
@@ -111,7 +121,12 @@ class Execution:
         write_atomically(self._folder.report, render(compute(record, evidence)))
         write_run(self._folder, record)
         held_out = [each for several in estimates.values() for each in several if each.held_out]
-        return Outcome(self._folder, results, missing, tuple(each.error for each in held_out))
+        errors = tuple(each.error for each in held_out)
+        return Outcome(self._folder, results, missing, errors, self._factors(results))
+
+    def _factors(self, devices: Iterable[str]) -> dict[str, SpeedFactor]:
+        found = {each: self._ledger.factors(class_of(each)).get(each) for each in devices}
+        return {name: each for name, each in found.items() if each is not None and each.kernels}
 
     def _deliver(self, device: str, outcome: Finished) -> DeviceResult:
         found = self._delivery.result(device, outcome, self._rounds.of(device))
@@ -150,6 +165,16 @@ class Execution:
         return {
             name: [
                 each for each in first_requests(plan.table, share) if each not in self._ledger.settled(name)
+            ]
+            for name, plan in self._plans.items()
+        }
+
+    def _common(self) -> dict[str, list[str]]:
+        """What every unit measures, without what works on none."""
+        count = self._site.job.measure.common_requests
+        return {
+            name: [
+                each for each in common_requests(plan.table, count) if each not in self._ledger.failures(name)
             ]
             for name, plan in self._plans.items()
         }

@@ -23,6 +23,7 @@ from cluster.settings_fields import (
     Share,
     StatedBounds,
     StatedObjective,
+    StatedSharing,
     Tracker,
 )
 from cluster.yaml_lines import SettingsError, read_yaml
@@ -64,6 +65,8 @@ class DeviceSettings(Settings):
     bounds: StatedBounds
     objective: StatedObjective = "loss"
     """What is to be least inside the bounds: loss, latency, memory or storage."""
+    configuration: StatedSharing = "class"
+    """One for the whole class, searched for on its slowest unit, or one for each unit."""
     target: TargetSettings | None = None
     threads: int = Field(default=1, ge=1)
     """That kernels may use, at most as many as the device has timing cores."""
@@ -89,6 +92,8 @@ class MeasureSettings(Settings):
     """... or for so long."""
     predicted_share: Share = 0.25
     """Of the kernels: predicted instead of measured, unless a chosen configuration needs them."""
+    common_requests: int = Field(default=6, ge=0)
+    """Kernels that every unit of a class measures, which tell how fast it is; all others are shared out."""
 
 
 class AccuracySettings(Settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
@@ -17,6 +17,8 @@ from runtime.errors import BoundsError
 from tracker.address import Address
 
 EMBEDDED: Literal["embedded"] = "embedded"
+Sharing = Literal["class", "unit"]
+SHARING: tuple[Sharing, ...] = get_args(Sharing)
 
 
 def _path(value: Any, info: ValidationInfo) -> Path:
@@ -80,6 +82,12 @@ def _objective(value: Any) -> Objective:
     return cast("Objective", value)
 
 
+def _sharing(value: Any) -> Sharing:
+    if value not in SHARING:
+        raise ValueError(f"{value!r} {unknown(str(value), SHARING, 'way to share')}")
+    return cast("Sharing", value)
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]+$")]
 """Also of a device class: part of file names and tracker keys, where dot and colon mean something."""
 AnyPath = Annotated[Path, PlainValidator(_path)]
@@ -90,3 +98,4 @@ Method = Annotated[str, PlainValidator(_method)]
 Degree = Annotated[Fraction, PlainValidator(_degree)]
 StatedBounds = Annotated[Bounds, PlainValidator(_bounds)]
 StatedObjective = Annotated[Objective, PlainValidator(_objective)]
+StatedSharing = Annotated[Sharing, PlainValidator(_sharing)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from cluster.device_result import DeviceResult
 from cluster.run import Outcome
 from cluster.tables import plain_table
 from cluster.texts import costs_cells, nearest_text
+from cost_model.speed_factors import SpeedFactor
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
@@ -19,6 +20,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     results = list(outcome.results.values())
     console.print(certificate_table(results))
     console.print(layer_table(results))
+    if outcome.factors:
+        console.print(factor_table(outcome.factors))
     if outcome.held_out_errors:
         count, middle, mean = (
             len(outcome.held_out_errors),
@@ -54,6 +57,15 @@ def layer_table(results: Sequence[DeviceResult]) -> Table:
         for row in zip(*(each.configuration.layers for each in results), strict=True):
             if any(each.parameter_bytes or each.operator for each in row):
                 table.add_row(row[0].layer, *(each.label for each in row))
+    return table
+
+
+def factor_table(factors: Mapping[str, SpeedFactor]) -> Table:
+    """A row a unit: what it takes by what its class's middle unit takes, with its uncertainty."""
+    table = plain_table("unit", right=("speed factor", "spread", "kernels"))
+    for device, each in factors.items():
+        spread = "" if each.spread is None else f"±{each.spread:.1%}"
+        table.add_row(device, f"{each.factor:.3f}", spread, str(each.kernels))
     return table
 
 

@@ -7,6 +7,7 @@ what changes it: nothing here looks through all units or all requests.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Literal
@@ -29,6 +30,10 @@ class ClassWork:
     name: str
     queue: deque[str]
     wanted: set[str]
+    common: tuple[str, ...] = ()
+    """Requests that every unit measures, for its speed factor."""
+    library: Batch | None = None
+    """Where they are built: the library of the common requests."""
     building: dict[int, Batch] = field(default_factory=dict)
     ready: deque[Batch] = field(default_factory=deque)
     crashes: Counter[str] = field(default_factory=Counter)
@@ -41,8 +46,12 @@ class ClassWork:
     """Units without an outcome..."""
     attended: int = 0
     """... and those of them that are online."""
+    unfactored: int = 0
+    """Units online and without an outcome that have not measured all common requests."""
     undecided: dict[int, Unit] = field(default_factory=dict)
-    """Units whose next decision waits for measurements."""
+    """Units whose next decision waits for measurements, not for their own ones."""
+    newcomers: dict[int, Unit] = field(default_factory=dict)
+    """Units that wait for the library of the common requests."""
     _idle: list[tuple[int, Unit]] = field(default_factory=list)
 
     @property
@@ -58,13 +67,22 @@ class ClassWork:
     @property
     def dryness(self) -> float | None:
         """Libraries in stock for each unit: the least is built first. ``None``: nothing is to be built."""
+        if self._needs_library and not self.abandoned:
+            return -1.0
         stock, units = len(self.ready) + len(self.building), max(1, self.online)
         if not self.queue or self.abandoned or stock >= BATCHES_AHEAD - 1 + units:
             return None
         return stock / units
 
-    def next_requests(self, most: int) -> tuple[str, ...]:
-        """The next library's requests: at the end small ones, so that all units come to an end together.
+    def next_batch(self, number: int, most: int) -> Batch:
+        """The next library: that of the common requests first, it is kept for units that come later."""
+        common = self._needs_library
+        requests = self.common if common else self._next_requests(most)
+        self.building[number] = batch = Batch(number, self.name, requests, common)
+        return batch
+
+    def _next_requests(self, most: int) -> tuple[str, ...]:
+        """Those of the next library: at the end small ones, so that all units come to an end together.
 
         One unit takes as many as there are. Of several, each leaves twice as much to every other one
         (factoring: Hummel, Schonberg and Flynn, 1992): the slow ones then do not keep all others waiting.
@@ -72,6 +90,16 @@ class ClassWork:
         others = 2 * (max(1, self.online) - 1)
         size = min(most, -(-len(self.queue) // (1 + others)))
         return tuple(self.queue.popleft() for _ in range(size))
+
+    def built(self, batch: Batch, failed: tuple[str, ...]) -> None:
+        """A library is ready, but for what failed in it."""
+        for request in failed:
+            self.drop(request)
+        rest = tuple(each for each in batch.requests if each not in failed) if failed else batch.requests
+        if batch.common:
+            self.library = Batch(batch.number, batch.device_class, rest, common=True)
+        elif rest:
+            self.ready.append(Batch(batch.number, batch.device_class, rest))
 
     def want(self, requests: tuple[str, ...]) -> None:
         """Queue what is not wanted already."""
@@ -85,26 +113,46 @@ class ClassWork:
             self.wanted.remove(request)
             self.settled += 1
 
+    def drop(self, request: str) -> None:
+        """It gives no latency on this class."""
+        self.settle(request)
+        if request in self.common:
+            self.common = tuple(each for each in self.common if each != request)
+            for unit in self.units:
+                unit.measured_itself((request,))
+
     def put_back(self, batch: Batch) -> None:
-        """What is left of a batch is the next to be measured."""
+        """What is left of a batch is measured next; of the common requests each unit keeps its own."""
+        if batch.common:
+            return
         left = tuple(each for each in batch.requests if each in self.wanted)
         if left:
             self.ready.appendleft(Batch(batch.number, batch.device_class, left))
 
     def rest(self, unit: Unit) -> None:
         """The unit has nothing to do until something is ready."""
-        if not unit.idle:
+        if unit.own:
+            self.newcomers[unit.order] = unit
+        elif not unit.idle:
             unit.idle = True
             heappush(self._idle, (unit.order, unit))
 
     def rouse(self) -> Unit | None:
-        """The first idle unit, which is idle no longer."""
-        while self._idle:
+        """The first unit for which there is something now; it is idle no longer."""
+        if self.library and self.newcomers:
+            return self.newcomers.pop(next(iter(self.newcomers)))
+        while self.ready and self._idle:
             _, unit = heappop(self._idle)
             if unit.idle:
                 unit.idle = False
                 return unit
         return None
+
+    @property
+    def _needs_library(self) -> bool:
+        if self.library is not None or not self.unfactored or not self.common:
+            return False
+        return not any(each.common for each in self.building.values())
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +164,8 @@ class Unit:
     """Of joining: who joined first goes first."""
     work: ClassWork
     cores: frozenset[str]
+    own: set[str]
+    """Common requests that it has not measured yet; until then it measures nothing else."""
     online: bool = False
     idle: bool = False
     """Whether its class will rouse it."""
@@ -144,7 +194,9 @@ class Unit:
     @property
     def has_work(self) -> bool:
         """Whether there is something to time on it."""
-        return self.waiting_for == "run" or bool(self.work.ready)
+        if self.waiting_for == "run":
+            return True
+        return self.work.library is not None if self.own else bool(self.work.ready)
 
     def start(self) -> Measure | RunConfiguration:
         """Take the next piece of timed work: a run first, it ends the device's job."""
@@ -152,22 +204,31 @@ class Unit:
         if self.waiting_for == "run" and isinstance(self.decision, NeedRun):
             self.running = True
             return RunConfiguration(self.device, self.decision.selection)
-        self.batch = self.work.ready.popleft()
+        self.batch = self._own_batch(self.work.library) if self.own else self.work.ready.popleft()
         return Measure(self.device, self.batch)
+
+    def measured_itself(self, requests: tuple[str, ...]) -> None:
+        """What it need not measure for its own factor any more."""
+        if self.own:
+            before = self._unfactored
+            self.own.difference_update(requests)
+            self.work.unfactored += self._unfactored - before
+            self.wait_for(self.waiting_for)
 
     def wait_for(self, waiting_for: Waiting) -> None:
         """What has to come before it can go on."""
         if self.waiting_for == "measurements":
             self.work.undecided.pop(self.order, None)
         self.waiting_for = waiting_for
-        if waiting_for == "measurements":
+        if waiting_for == "measurements" and not self.own:
             self.work.undecided[self.order] = self
 
     def go_online(self, online: bool) -> None:
         """It came, or it went."""
-        change = int(online) - int(self.online)
+        change, before = int(online) - int(self.online), self._unfactored
         self.online = online
         self.work.online += change
+        self.work.unfactored += self._unfactored - before
         if self.outcome is None:
             self.work.attended += change
 
@@ -176,8 +237,26 @@ class Unit:
         if self.outcome is None:
             self.work.undone -= 1
             self.work.attended -= int(self.online)
+        self.measured_itself(self.work.common)
         self.outcome = outcome
         self.wait_for("nothing")
+
+    def reopen(self) -> None:
+        """Its outcome counts no longer."""
+        self.outcome = None
+        self.work.undone += 1
+        self.work.attended += int(self.online)
+        self.wait_for("measurements")
+
+    @property
+    def _unfactored(self) -> bool:
+        return self.online and self.outcome is None and bool(self.own)
+
+    def _own_batch(self, library: Batch | None) -> Batch:
+        if library is None:
+            raise AssertionError(f"{self.device} has work that is not built; its story: {list(self.story)}")
+        requests = tuple(each for each in library.requests if each in self.own)
+        return Batch(library.number, library.device_class, requests, common=True)
 
     @property
     def stage(self) -> str:
@@ -191,3 +270,10 @@ class Unit:
         if self.batch is not None:
             return "measuring"
         return {"measurements": "waiting", "decision": "choosing"}.get(self.waiting_for, self.waiting_for)
+
+
+def class_work(name: str, wanted: Iterable[str], common: Iterable[str]) -> ClassWork:
+    """The class before anything has happened; what is common goes into a library of its own."""
+    every = tuple(common)
+    keys = list(wanted)
+    return ClassWork(name, deque(each for each in keys if each not in every), set(keys), every)

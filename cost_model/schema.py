@@ -64,14 +64,16 @@ class Table(Generic[Record]):
         )
         return table, self._forbid("UPDATE"), self._forbid("DELETE")
 
-    def insert(self, force: bool) -> str:
-        """Append one more take; unless forced only where no settled one exists."""
+    def insert(self, force: bool, within: tuple[str, ...] = ()) -> str:
+        """Append one more take; unless forced only where no settled one exists.
+
+        ``within``: columns besides the identity that such a one agrees in.
+        """
         names = ", ".join(self.columns)
         values = ", ".join(f":{name}" for name in self.columns)
         same = " AND ".join(f"{name} = :{name}" for name in self.identity)
-        condition = (
-            "" if force else f" WHERE NOT EXISTS (SELECT 1 FROM {self.name} WHERE {same} AND {self.settled})"  # noqa: S608
-        )
+        known = " AND ".join([same, *(f"{name} = :{name}" for name in within), self.settled])
+        condition = "" if force else f" WHERE NOT EXISTS (SELECT 1 FROM {self.name} WHERE {known})"  # noqa: S608
         take = f"(SELECT COUNT(*) FROM {self.name} WHERE {same})"  # noqa: S608
         return f"INSERT INTO {self.name} (take, {names}) SELECT {take}, {values}{condition}"
 

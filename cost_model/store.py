@@ -68,9 +68,14 @@ class Store:
             self.close()
             raise
 
-    def append_measurements(self, measurements: Iterable[Measurement], *, force: bool = False) -> int:
-        """All or none; how many were new. ``force`` keeps another take of what is already known."""
-        return self._append(MEASUREMENTS, measurements, force)
+    def append_measurements(
+        self, measurements: Iterable[Measurement], *, force: bool = False, each_unit: bool = False
+    ) -> int:
+        """All or none; how many were new. ``force`` keeps another take of what is already known.
+
+        What one unit of a class has measured is known for all, but where ``each_unit`` of it shall measure.
+        """
+        return self._append(MEASUREMENTS, measurements, force, ("device",) if each_unit else ())
 
     def append_evaluations(self, evaluations: Iterable[Evaluation], *, force: bool = False) -> int:
         """All or none; how many were new. ``force`` keeps another take of what is already known."""
@@ -88,6 +93,15 @@ class Store:
         """Kernel key to its latest measurement, failures included."""
         found = self._select(MEASUREMENTS, device_class=device_class, target=target, versions=versions)
         return {each.kernel: each for each in found}
+
+    def unit_measurements(
+        self, device_class: str, target: str, versions: str
+    ) -> dict[str, dict[str, Measurement]]:
+        """Kernel key to unit to its latest measurement, failures included; mostly there is one unit."""
+        found: dict[str, dict[str, Measurement]] = {}
+        for each in self._select(MEASUREMENTS, device_class=device_class, target=target, versions=versions):
+            found.setdefault(each.kernel, {})[each.device] = each
+        return found
 
     def evaluations(self, network: str, samples: str, versions: str) -> dict[str, Evaluation]:
         """Configuration key to its latest evaluation."""
@@ -125,10 +139,12 @@ class Store:
     ) -> None:
         self.close()
 
-    def _append(self, table: Table[Record], records: Iterable[Record], force: bool) -> int:
+    def _append(
+        self, table: Table[Record], records: Iterable[Record], force: bool, within: tuple[str, ...] = ()
+    ) -> int:
         rows = [table.encode(each) for each in records]
         with self._explained("append to"), self._transaction():
-            statement = table.insert(force)
+            statement = table.insert(force, within)
             return sum(self._connection.execute(statement, row).rowcount for row in rows)
 
     def _select(self, table: Table[Record], **given: str) -> Iterator[Record]:

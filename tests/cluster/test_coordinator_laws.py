@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cluster.coordinator import CRASHES_BEFORE_DISCARD, Coordinator
-from cluster.decision import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun
+from cluster.decision import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun, TakeOver
 from cluster.events import (
     Build,
     Built,
@@ -27,13 +28,22 @@ from cluster.events import (
     Measure,
     Measured,
     Ran,
+    Rank,
+    Ranked,
     RunConfiguration,
 )
 from cluster.selection import Selection
 
-SELECTION = Selection(("exact f32>f32",), (((8, 1),),))
 WANTED = {"a": [f"k{i}" for i in range(9)], "b": [f"k{i}" for i in range(5)]}
+COMMON = {"a": ["k0", "k5"], "b": ["k1"]}
+"""Every unit measures these."""
+VIOLATES = {("a.3", "a.1"), ("a.3", "a.2"), ("a.2", "a.1"), ("a.1", "a.3")}
+"""On the first unit the bounds do not hold with what was found on the second one. Class a shares one."""
 CORES = {"a.1": {"h/0"}, "a.2": {"h/0", "h/1"}, "a.3": {"i/0"}, "b.1": {"h/1"}, "b.2": {"j/0"}}
+
+
+def found_on(device: str) -> Selection:
+    return Selection((device,), (((8, 1),),))
 
 
 class Fleet(RuleBasedStateMachine):
@@ -41,7 +51,17 @@ class Fleet(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.coordinator = Coordinator(WANTED, ["conv1", "conv2"], batch_size=4, build_slots=2)
+        self.coordinator = Coordinator(
+            WANTED,
+            ["conv1", "conv2"],
+            common=COMMON,
+            measured={"a.2": ["k0"]},
+            shared=["a"],
+            batch_size=4,
+            build_slots=2,
+        )
+        self.own = {(device, each) for device in CORES for each in COMMON[device[0]]} - {("a.2", "k0")}
+        self.certified: set[tuple[str, str]] = set()
         self.pending: list[Command] = []
         self.online: set[str] = set()
         self.joined: set[str] = set()
@@ -49,7 +69,6 @@ class Fleet(RuleBasedStateMachine):
         self.given_up: set[tuple[str, str]] = set()
         self.crashes: Counter[tuple[str, str]] = Counter()
         self.steps: Counter[str] = Counter()
-        self.outcomes: set[str] = set()
         self.asked = {name: set(keys) for name, keys in WANTED.items()}
         self.failed_runs: Counter[str] = Counter()
 
@@ -83,8 +102,8 @@ class Fleet(RuleBasedStateMachine):
             case Measure(_, batch):
                 reached = data.draw(st.integers(0, len(batch.requests) - 1))
                 self.timed(command, None if luck == "good" else reached, blame=luck == "worse")
-            case RunConfiguration(device):
-                self.ran(device, None if luck == "good" else "no memory")
+            case RunConfiguration(device, selection):
+                self.ran(device, selection, None if luck == "good" else "no memory")
             case EvaluateJointly(device):
                 self.tell(JointlyEvaluated(device))
             case Evaluate(layer):
@@ -98,8 +117,11 @@ class Fleet(RuleBasedStateMachine):
         while events:
             for command in self.coordinator.handle(events.popleft()):
                 match command:
-                    case Decide(device):
-                        events.append(Decided(device, self.decide(device)))
+                    case Decide(device, final):
+                        events.append(Decided(device, self.decide(device, final)))
+                    case Rank(device_class, devices):
+                        assert device_class == "a"
+                        events.append(Ranked(device_class, tuple(reversed(devices))))
                     case Discard(device_class, request):
                         assert self.crashes[device_class, request] == CRASHES_BEFORE_DISCARD
                         self.given_up.add((device_class, request))
@@ -108,23 +130,31 @@ class Fleet(RuleBasedStateMachine):
             for each in events:
                 self.hear(each)
 
-    def decide(self, device: str) -> Decision:
+    def decide(self, device: str, final: Finished | None) -> Decision:
         assert not self.wanted(device[0]), "asked for a decision before everything was settled"
+        assert not self.missing(device), "asked for a decision before its factor is known"
+        if final is not None:
+            return self.follow(device, final)
         self.steps[device] += 1
         late = NeedMeasurements(
             tuple(each for each in (f"late {device[0]}", f"late {device}") if self.unknown(device[0], each))
         )
-        walk = [late, NeedEvaluation(SELECTION), NeedRun(SELECTION), NeedRun(SELECTION)]
+        found = found_on(device)
+        walk = [late, NeedEvaluation(found), NeedRun(found), NeedRun(found)]
         step = self.steps[device]
-        return walk[step - 1] if step <= len(walk) else Finished("holds", SELECTION)
+        return walk[step - 1] if step <= len(walk) else Finished("holds", found)
+
+    def follow(self, device: str, final: Finished) -> Decision:
+        finder = final.selection.variants[0]
+        if (device, finder) not in self.certified and device != finder:
+            return NeedRun(final.selection)
+        return TakeOver() if (device, finder) in VIOLATES else Finished("holds", final.selection)
 
     def hear(self, event: Event) -> None:
         """What a decision says counts from now on."""
         match event:
             case Decided(device, NeedMeasurements(requests)):
                 self.asked[device[0]].update(requests)
-            case Decided(device, Finished()):
-                self.outcomes.add(device)
 
     def built(self, command: Build, failed: tuple[str, ...]) -> None:
         self.given_up.update((command.batch.device_class, each) for each in failed)
@@ -134,22 +164,30 @@ class Fleet(RuleBasedStateMachine):
         """Up to the request where the session ended, if it did; somebody may be to blame."""
         batch = command.batch
         done = batch.requests[:reached]
+        if batch.common:
+            assert {(command.device, each) for each in batch.requests} <= self.own
+            self.own -= {(command.device, each) for each in done}
         self.measured.update((batch.device_class, each) for each in done)
         culprit = batch.requests[reached] if blame and reached is not None else None
         if culprit:
             self.crashes[batch.device_class, culprit] += 1
         self.tell(Measured(command.device, batch, done, culprit))
 
-    def ran(self, device: str, failure: str | None) -> None:
-        self.failed_runs[device] = self.failed_runs[device] + 1 if failure else 0
-        if failure and self.failed_runs[device] < 3:
+    def ran(self, device: str, selection: Selection, failure: str | None) -> None:
+        finder = selection.variants[0]
+        if failure and finder == device:
             self.steps[device] -= 1  # It asks for the same run again.
-        if self.failed_runs[device] == 3:
-            self.outcomes.add(device)
+        elif not failure:
+            self.certified.add((device, finder))
         self.tell(Ran(device, failure))
 
     def wanted(self, device_class: str) -> set[str]:
         return {each for each in self.asked[device_class] if self.unknown(device_class, each)}
+
+    def missing(self, device: str) -> set[str]:
+        """Common requests that the unit has to measure itself."""
+        own = {each for unit, each in self.own if unit == device}
+        return {each for each in own if (device[0], each) not in self.given_up}
 
     def unknown(self, device_class: str, request: str) -> bool:
         return not self.measured[device_class, request] and (device_class, request) not in self.given_up
@@ -168,21 +206,23 @@ class Fleet(RuleBasedStateMachine):
         places = [
             (each.batch.device_class, request)
             for each in self.pending
-            if isinstance(each, Build | Measure)
+            if isinstance(each, Build | Measure) and not each.batch.common
             for request in each.batch.requests
         ]
         assert len(places) == len(set(places))
         assert all(request in self.wanted(name) for name, request in places)
-        assert all(count == 1 for count in self.measured.values())
+        assert not any(request in COMMON[name] for name, request in places)
+        once = ((name, each) for name, each in self.measured if each not in COMMON[name])
+        assert all(self.measured[each] == 1 for each in once)
 
     @invariant()
     def what_it_says_of_itself_is_true(self) -> None:
         classes = {name: {each for each in self.joined if each[0] == name} for name in WANTED}
-        done = {name for name, members in classes.items() if members and members <= self.outcomes}
-        attended = {each[0] for each in self.online - self.outcomes}
+        outcomes = set(self.coordinator.outcomes)
+        done = {name for name, members in classes.items() if members and members <= outcomes}
+        attended = {each[0] for each in self.online - outcomes}
         assert self.coordinator.finished == (done == set(WANTED))
         assert set(self.coordinator.unattended()) == set(WANTED) - done - attended
-        assert set(self.coordinator.outcomes) == self.outcomes
         for each in self.coordinator.progress():
             assert each.wanted - each.measured == len(self.wanted(each.device[0]))
 
@@ -202,8 +242,8 @@ class Fleet(RuleBasedStateMachine):
                     self.built(command, ())
                 case Measure():
                     self.timed(command, None, blame=False)
-                case RunConfiguration(device):
-                    self.ran(device, None)
+                case RunConfiguration(device, selection):
+                    self.ran(device, selection, None)
                 case EvaluateJointly(device):
                     self.tell(JointlyEvaluated(device))
                 case Evaluate(layer):
@@ -213,6 +253,21 @@ class Fleet(RuleBasedStateMachine):
         assert self.coordinator.finished
         assert not self.wanted("a")
         assert not self.wanted("b")
+        outcomes = self.coordinator.outcomes
+        assert not any(self.missing(each) for each in CORES if isinstance(outcomes[each], Finished))
+        self.units_share_what_holds(outcomes)
+
+    def units_share_what_holds(self, outcomes: Mapping[str, Finished | str]) -> None:
+        """Of class a, whose units have one configuration that each of them has run."""
+        found = {
+            name: each for name, each in outcomes.items() if isinstance(each, Finished) and name[0] == "a"
+        }
+        selections = {each.selection for each in found.values() if each.verdict == "holds"}
+        assert len(selections) <= 1
+        for device, each in found.items():
+            finder = each.selection.variants[0]
+            assert (device, finder) in self.certified
+            assert (each.verdict == "unverified") == ((device, finder) in VIOLATES)
 
 
 TestFleet = Fleet.TestCase

@@ -113,6 +113,37 @@ def test_what_was_not_measured_is_predicted_once_something_was(ledger: Ledger):
     assert ledger.latencies() is ledger.latencies()
 
 
+def test_times_of_a_class_are_those_of_its_middle_unit(ledger: Ledger, store: Store):
+    """Common requests tell how fast each unit is; what one of them measured holds for all, by the factor."""
+    requests = ledger.tables["lab"].requests
+    speeds = {"lab.one": 1.0, "lab.two": 1.5, "lab.three": 0.8}
+    for device, speed in speeds.items():
+        common = {each: timing(speed * 1e-6 * (1 + n)) for n, each in enumerate(requests[:3])}
+        recorder(ledger).timings(device, common, each_unit=True)
+    recorder(ledger).timings("lab.two", {requests[4]: timing(1.5e-5)})
+    for each in (ledger, again(ledger, store)):
+        factors = {unit: found.factor for unit, found in each.factors("lab").items()}
+        assert factors == pytest.approx(speeds)
+        assert each.latencies()["lab"][requests[4]] == pytest.approx(1e-5)
+        assert each.latencies()["lab"][requests[2]] == pytest.approx(3e-6)
+        assert each.slowest_first(sorted(speeds)) == ("lab.two", "lab.one", "lab.three")
+        assert each.measured_by()["lab.two"] == {*requests[:3], requests[4]}
+        assert each.settled("lab") == {*requests[:3], requests[4]}
+    evaluate_everything(ledger)
+    for device, speed in speeds.items():
+        assert ledger.knowledge(device).latency_s[requests[4]] == pytest.approx(speed * 1e-5)
+
+
+def test_what_failed_on_one_unit_and_works_on_another_is_no_failure(ledger: Ledger):
+    request = ledger.tables["lab"].requests[0]
+    refused = Failure("refused", "no memory", "lab.two", "time f")
+    recorder(ledger).timings("lab.two", {request: refused}, each_unit=True)
+    assert set(ledger.failures("lab")) == {request}
+    recorder(ledger).timings("lab.one", {request: timing(1e-6)}, each_unit=True)
+    assert ledger.failures("lab") == {}
+    assert ledger.latencies()["lab"][request] == 1e-6
+
+
 def test_layers_lack_what_was_not_evaluated(ledger: Ledger):
     names = ("exact", "int8", "channels(1/2)")
     assert ledger.missing_approximations("conv2", names) == names

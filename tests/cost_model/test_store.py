@@ -130,6 +130,17 @@ def test_a_success_after_a_failure_needs_no_force(path: Path) -> None:
         assert store.append_measurements([failed]) == 0
 
 
+def test_what_every_unit_shall_measure_is_kept_once_for_each(path: Path):
+    other = replace(MEASUREMENT, device="x86-64-v3.other")
+    with Store(path) as store:
+        assert store.append_measurements([MEASUREMENT]) == 1
+        assert store.append_measurements([other]) == 0
+        assert store.append_measurements([MEASUREMENT, other], each_unit=True) == 1
+        assert store.append_measurements([other], each_unit=True) == 0
+        units = {each.device: each for each in (MEASUREMENT, other)}
+        assert store.unit_measurements(*KNOWN) == {MEASUREMENT.kernel: units}
+
+
 def test_runs_of_two_devices_are_two_runs(path: Path) -> None:
     other = replace(RUN, device="x86-64-v3.unit-02")
     with Store(path) as store:
