@@ -192,8 +192,7 @@ class Coordinator:
                 f"{event.device} reports batch {event.batch.number}; its story: {list(unit.story)}"
             )
         work = unit.work
-        for request in event.done:
-            work.settle(request)
+        work.settle(event.done)
         unit.measured_itself(event.done)
         commands = [] if event.culprit is None else self._crashed(unit, event.culprit)
         work.put_back(unit.batch)

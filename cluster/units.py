@@ -107,15 +107,15 @@ class ClassWork:
         self.wanted.update(new)
         self.queue.extend(new)
 
-    def settle(self, request: str) -> None:
-        """There is nothing left to measure of it."""
-        if request in self.wanted:
-            self.wanted.remove(request)
-            self.settled += 1
+    def settle(self, requests: tuple[str, ...]) -> None:
+        """There is nothing left to measure of these."""
+        outstanding = len(self.wanted)
+        self.wanted.difference_update(requests)
+        self.settled += outstanding - len(self.wanted)
 
     def drop(self, request: str) -> None:
         """It gives no latency on this class."""
-        self.settle(request)
+        self.settle((request,))
         if request in self.common:
             self.common = tuple(each for each in self.common if each != request)
             for unit in self.units:
@@ -123,11 +123,10 @@ class ClassWork:
 
     def put_back(self, batch: Batch) -> None:
         """What is left of a batch is measured next; of the common requests each unit keeps its own."""
-        if batch.common:
+        if batch.common or self.wanted.isdisjoint(batch.requests):
             return
         left = tuple(each for each in batch.requests if each in self.wanted)
-        if left:
-            self.ready.appendleft(Batch(batch.number, batch.device_class, left))
+        self.ready.appendleft(Batch(batch.number, batch.device_class, left))
 
     def rest(self, unit: Unit) -> None:
         """The unit has nothing to do until something is ready."""

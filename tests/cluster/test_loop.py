@@ -1,7 +1,7 @@
 """The whole loop on a simulated site: real store, coordinator and decisions; devices and Ray are made up."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -19,7 +19,7 @@ from cluster.fleet import Changes, Sight
 from cluster.goal import Goal
 from cluster.ledger import Ledger, Scope
 from cluster.loop import DEATHS, Describe, Loop, Terms
-from cluster.planning import ClassPlan, first_requests
+from cluster.planning import ClassPlan, common_requests, first_requests
 from cluster.recorder import Recorder
 from cluster.rounds import Rounds
 from cluster.selection import Selection, requests_of
@@ -74,6 +74,7 @@ class Work:
 
     truth: Truth
     approximations: dict[str, tuple[str, ...]]
+    speeds: Mapping[str, float] = field(default_factory=dict)
     last: Selection | None = None
     libraries: set[int] = field(default_factory=set)
 
@@ -88,7 +89,10 @@ class Work:
         assert batch.number in self.libraries
         failed = Failure("refused", "it does not work", str(actor.key), "time")
         return BatchResult(
-            {each: self._timing(each) if self.truth.works(each) else failed for each in batch.requests}
+            {
+                each: self._timing(each, self._speed(actor)) if self.truth.works(each) else failed
+                for each in batch.requests
+            }
         )
 
     def evaluate(self, layer: str, names: tuple[str, ...]) -> LayerEffects:
@@ -105,7 +109,11 @@ class Work:
     def run(self, actor: Any, device_class: str, selection: Selection, exact: Selection) -> RunResult:
         self.last = selection
         seconds, reference = (
-            (1.1 * sum(map(self.truth.kernel_s, requests_of(self.truth.table, each))) + 2e-5,) * 100
+            (
+                self._speed(actor)
+                * (1.1 * sum(map(self.truth.kernel_s, requests_of(self.truth.table, each))) + 2e-5),
+            )
+            * 100
             for each in (selection, exact)
         )
         return RunResult(seconds, reference, 50_000, np.zeros((1, 4), np.float32))
@@ -121,8 +129,11 @@ class Work:
     def missing_features(self, device_class: str, description: Description) -> tuple[str, ...]:
         return ()
 
-    def _timing(self, request: str) -> Timing:
-        return Timing("f", 1, (self.truth.kernel_s(request),) * 6, converged=True)
+    def _speed(self, actor: Any) -> float:
+        return self.speeds.get(actor.key.unit, 1.0)
+
+    def _timing(self, request: str, speed: float) -> Timing:
+        return Timing("f", 1, (speed * self.truth.kernel_s(request),) * 6, converged=True)
 
     @staticmethod
     def _correct(divergence: float) -> int:
@@ -169,6 +180,11 @@ class Site:
     script: list[tuple[set[DeviceKey], set[DeviceKey]]] = field(default_factory=lambda: [({ONE}, set())])
     truth: Truth | None = None
     patience_s: float = 0.2
+    bounds: Bounds = BOUNDS
+    speeds: Mapping[str, float] = field(default_factory=dict)
+    """Of units, where they are not all the same."""
+    common: int = 0
+    shared: bool = False
 
     def play(self, seed: int = 1) -> Coordinator:
         table = self.plan.table
@@ -184,15 +200,24 @@ class Site:
             layers = [
                 each for each, names in approximations.items() if ledger.missing_approximations(each, names)
             ]
-            coordinator = Coordinator({"lab": wanted}, layers, batch_size=4)
+            coordinator = Coordinator(
+                {"lab": wanted},
+                layers,
+                common={"lab": common_requests(table, self.common)},
+                measured=ledger.measured_by(),
+                shared=["lab"] if self.shared else [],
+                batch_size=4,
+            )
             recorder = Recorder(ledger, list(approximations), lambda *_: 30_000)
             self.fleet, self.crew = Fleet(list(self.script)), Crew(Random(seed), self.fault)
             rounds = Rounds(self.folder / "rounds.json", "terms")
-            terms = Terms({"lab": Goal(BOUNDS)}, Policy(5, 0.05), self.patience_s)
-            work = Work(truth, approximations)
+            terms = Terms({"lab": Goal(self.bounds)}, Policy(5, 0.05), self.patience_s)
+            work = Work(truth, approximations, self.speeds)
             Loop(coordinator, ledger, recorder, rounds, self.crew, self.fleet, work, terms).run(
                 lambda _: None
             )
+            self.factors = {unit: each.factor for unit, each in ledger.factors("lab").items()}
+            self.measured = store.unit_measurements("lab", table.target, "k")
             self.runs = {str(key): ledger.runs(str(key)) for key in (ONE, TWO)}
             self.rows, self.failures = store.count(), ledger.failures("lab")
             self.story = [(each.device, each.kind) for each in store.device_events()]
