@@ -10,10 +10,11 @@ from typing import Any
 import ray
 
 from cluster.errors import ClusterError
+from cluster.gateways import drivers
 from tracker.address import Address
 from tracker.device import DeviceKey
 from workers.sources import fingerprint
-from workers.tasks import DeviceActor, worker_fingerprint
+from workers.tasks import worker_fingerprint
 
 
 def connect() -> None:
@@ -38,22 +39,21 @@ def connect() -> None:
 class Crew:
     """Tasks under way, each with the command that it carries out."""
 
-    def __init__(self, tracker: Address, session_timeout_s: float) -> None:
-        self._tracker = tracker
-        self._session_timeout_s = session_timeout_s
+    def __init__(self, tracker: Address, session_timeout_s: float, devices_per_actor: int = 1) -> None:
+        self._drivers = drivers(tracker, session_timeout_s, devices_per_actor)
         self._actors: dict[DeviceKey, Any] = {}
         self._pending: dict[Any, Any] = {}
 
     def device(self, key: DeviceKey) -> Any:
-        """The actor that drives a device; made when it is first needed."""
+        """What drives a device, an actor or its seat in one; made when it is first needed."""
         if key not in self._actors:
-            self._actors[key] = DeviceActor.remote(self._tracker, key, self._session_timeout_s)
+            self._actors[key] = self._drivers.hire(key)
         return self._actors[key]
 
     def dismiss(self, key: DeviceKey) -> None:
-        """End the actor of a device that is gone; what it was doing is forgotten."""
+        """End the driver of a device that is gone; what it was doing is forgotten."""
         if actor := self._actors.pop(key, None):
-            ray.kill(actor)
+            self._drivers.dismiss(key, actor)
 
     def start(self, command: Any, reference: Any) -> None:
         """Remember what a task was started for."""

@@ -168,6 +168,8 @@ class ClusterSettings(Settings):
     """CPUs that Ray reserves for a task that compiles."""
     session_timeout_s: float = Field(default=60.0, gt=0)
     """After which a session on a device is given up and its process killed."""
+    devices_per_actor: int = Field(default=1, ge=1, le=256)
+    """Devices that one process drives: a process each takes about 100 MB."""
 
 
 def load_run_file(path: Path) -> RunFile:

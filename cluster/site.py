@@ -90,7 +90,7 @@ def _ready(
 ) -> Iterator[Site]:
     material = load_material(job, inputs)
     plans = plan(material, targets)
-    team = Crew(address, cluster.session_timeout_s)
+    team = Crew(address, cluster.session_timeout_s, cluster.devices_per_actor)
     work = Work(job, material, plans, build_cores(list(descriptions.values())))
     try:
         yield Site(job, cluster, address, embedded, descriptions, targets, material, plans, work, team)

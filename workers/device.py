@@ -7,7 +7,7 @@ free for others in between, and nothing that went wrong is carried over.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,7 +130,7 @@ class DeviceDriver:
         )
         return RunResult(seconds, exact_seconds, peak, answers)
 
-    def _session(self, payload_bytes: int = 0) -> Session:
+    def _session(self, payload_bytes: int = 0) -> AbstractContextManager[Session]:
         """With so much time on top as the payload takes on a slow link."""
         allowed_s = self.session_timeout_s + transfer_s(payload_bytes)
         return Session.open(self.tracker, self.key, session_timeout_s=allowed_s)

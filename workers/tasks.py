@@ -7,6 +7,7 @@ import ray
 from workers.accuracy import evaluate_configuration, evaluate_layer, exact_answers, refit_configuration
 from workers.build import assemble_executable, build
 from workers.device import DeviceDriver
+from workers.gateway import Gateway
 from workers.sources import fingerprint
 
 build_library = ray.remote(num_cpus=1, max_retries=2)(build)
@@ -18,4 +19,6 @@ answer_exactly = ray.remote(num_cpus=1, max_retries=2)(exact_answers)
 worker_fingerprint = ray.remote(num_cpus=0)(fingerprint)
 
 # A device is driven by one process at a time; it waits most of the time and computes nothing itself.
-DeviceActor = ray.remote(num_cpus=0, max_restarts=-1)(DeviceDriver)
+# What computes nothing would all be put on one node, unless it is to be spread.
+DeviceActor = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy="SPREAD")(DeviceDriver)
+GatewayActor = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy="SPREAD")(Gateway)

@@ -89,15 +89,17 @@ def write_job(folder: Path, device_class: str, bounds: str = BOUNDS, network: Pa
 class CommandLine:
     """Runs ``python -m cluster`` from the project's folder and knows every process that came of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = ROOT) -> None:
+        """``folder``: where the commands run, and find a ``ray_config.yaml``."""
         self._mark = uuid.uuid4().hex
-        self.environment = {**os.environ, MARK: self._mark}
+        self._folder = folder
+        self.environment = {**os.environ, MARK: self._mark, "PYTHONPATH": str(ROOT)}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """In the background; its output is one stream."""
         return subprocess.Popen(
             [sys.executable, "-m", "cluster", *arguments],
-            cwd=ROOT,
+            cwd=self._folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pytest
 
 from benchmarks.shelf import Shelf, can_make_networks, shelf_of
 from cluster.outputs import find, read_run
+from cluster.settings import MeasureSettings
 from cost_model.device_event import DeviceEvent
 from cost_model.store import Store
 from tests.cluster.jobs import MARK, ROOT, CommandLine, Job, write_job
@@ -26,7 +28,7 @@ CLASS = "x86-64-v2"
 ONE, TWO = DeviceKey(CLASS, "one"), DeviceKey(CLASS, "two")
 CORE = str(max(os.sched_getaffinity(0)))
 OPTIONS = ("--isa", CLASS, "--cores", CORE)
-ROWS = "SELECT kernel, failure IS NULL FROM measurements"
+ROWS = "SELECT kernel, failure IS NULL, device FROM measurements"
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,8 @@ def blinknet() -> Iterator[CommandLine]:
     assert not commands.left_behind()
 
 
-def rows(job: Job) -> list[tuple[str, int]]:
-    """Kernels in the store, and whether each gave a time."""
+def rows(job: Job) -> list[tuple[str, int, str]]:
+    """Kernels in the store, whether each gave a time, and who measured it."""
     try:
         with closing(sqlite3.connect(f"{job.store.as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute(ROWS).fetchall()
@@ -57,10 +59,12 @@ def story(job: Job) -> tuple[DeviceEvent, ...]:
 
 
 def assert_whole(job: Job) -> None:
-    """Every kernel was timed, and once."""
+    """Every kernel was timed, and once; the common ones once by each unit."""
     found = rows(job)
-    assert all(timed for _, timed in found)
-    assert len({kernel for kernel, _ in found}) == len(found)
+    assert all(timed for _, timed, _ in found)
+    assert len({(kernel, device) for kernel, _, device in found}) == len(found)
+    often = [kernel for kernel, count in Counter(kernel for kernel, _, _ in found).items() if count > 1]
+    assert len(often) <= MeasureSettings().common_requests
 
 
 def actors(commands: CommandLine) -> list[psutil.Process]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,21 +19,21 @@ from tracker.failure import Failure
 from tracker.timing import FEWEST_REPEATS, Timing, TimingPolicy
 from workers.build import Executable, Library
 from workers.device import BatchResult, DeviceDriver, RunResult
+from workers.gateway import Gateway
 from workers.simulated_device import Faults, SimulatedDevice
 from workers.simulated_times import DrawnTimes, RecordedTimes, Recording
 
 POLICY = TimingPolicy(budget_s=0.02, deadline_s=2.0)
 ARGUMENTS = {"matmul": MATMUL.arguments, "die": DIE.arguments, "double": DOUBLE.arguments, "missing": ()}
 RECORDED = {each: Recording((1e-5,) * FEWEST_REPEATS, 100) for each in ("matmul", "die", "double", "missing")}
-Driver = DeviceDriver | SimulatedDevice
 
 
 @dataclass(frozen=True)
 class Drivers:
     """One of a device that works, one of a device that is not there."""
 
-    present: Driver
-    absent: Driver
+    present: DeviceDriver | SimulatedDevice | Seat
+    absent: DeviceDriver | SimulatedDevice | Seat
 
 
 def _real(request: pytest.FixtureRequest) -> Drivers:
@@ -49,8 +50,33 @@ def _simulated(times: DrawnTimes | RecordedTimes) -> Drivers:
     )
 
 
+@dataclass(frozen=True)
+class Seat:
+    """One device of a gateway."""
+
+    gateway: Gateway
+    key: DeviceKey
+
+    def describe(self) -> Description | Failure:
+        return self.gateway.describe(self.key)
+
+    def measure(self, *work: Any) -> BatchResult:
+        return self.gateway.measure(self.key, *work)
+
+    def run(self, *work: Any) -> RunResult | Failure:
+        return self.gateway.run(self.key, *work)
+
+
+def _gateway(request: pytest.FixtureRequest) -> Drivers:
+    gateway = Gateway(request.getfixturevalue("tracker"), 60.0)
+    return Drivers(
+        Seat(gateway, request.getfixturevalue("device")), Seat(gateway, DeviceKey("lab", "nobody"))
+    )
+
+
 KINDS: dict[str, Callable[[pytest.FixtureRequest], Drivers]] = {
     "real": _real,
+    "gateway": _gateway,
     "drawn": lambda _: _simulated(DrawnTimes(seed=1)),
     "recorded": lambda _: _simulated(RecordedTimes(RECORDED, (1e-4,))),
 }
@@ -67,7 +93,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     return Library(path.read_bytes(), {each: each for each in ARGUMENTS}, {})
 
 
-def measure(driver: Driver, library: Library, *requests: str) -> BatchResult:
+def measure(driver: DeviceDriver | SimulatedDevice | Seat, library: Library, *requests: str) -> BatchResult:
     return driver.measure(library, {each: ARGUMENTS[each] for each in requests}, POLICY)
 
 

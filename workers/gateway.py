@@ -1,0 +1,73 @@
+"""Many devices driven from one process, where a process each would be too much.
+
+Becomes an actor in ``workers.tasks``. Each piece of work has a thread of its own, each session a child
+process of its own that can be killed: a device that hangs holds up no other.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from tracker.address import Address
+from tracker.device import Description, DeviceKey
+from tracker.failure import Failure, SessionFailed
+from tracker.session import Session
+from workers.device import BatchResult, DeviceDriver, RunResult
+
+
+class DismissableDriver(DeviceDriver):
+    """A driver whose session another thread can end."""
+
+    _pid: int | None = None
+    _dismissed = False
+
+    def dismiss(self) -> None:
+        """Kill the session under way and begin no other: what it was doing ends with a failure."""
+        self._dismissed = True
+        if self._pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    @contextmanager
+    def _session(self, payload_bytes: int = 0) -> Iterator[Session]:
+        with super()._session(payload_bytes) as session:
+            self._pid = session.pid
+            try:
+                if self._dismissed:
+                    raise SessionFailed(Failure("skipped", "it was dismissed", str(self.key), "open"))
+                yield session
+            finally:
+                self._pid = None
+
+
+class Gateway:
+    """Does for any device of a fleet what ``DeviceDriver`` does for one; for different ones at once."""
+
+    def __init__(self, tracker: Address, session_timeout_s: float) -> None:
+        self._tracker = tracker
+        self._session_timeout_s = session_timeout_s
+        self._drivers: dict[DeviceKey, DismissableDriver] = {}
+
+    def describe(self, key: DeviceKey) -> Description | Failure:
+        """As ``DeviceDriver.describe``."""
+        return self._driver(key).describe()
+
+    def measure(self, key: DeviceKey, *work: Any) -> BatchResult:
+        """As ``DeviceDriver.measure``."""
+        return self._driver(key).measure(*work)
+
+    def run(self, key: DeviceKey, *work: Any) -> RunResult | Failure:
+        """As ``DeviceDriver.run``."""
+        return self._driver(key).run(*work)
+
+    def dismiss(self, key: DeviceKey) -> None:
+        """End what a device is doing; it may be given work again."""
+        if driver := self._drivers.pop(key, None):
+            driver.dismiss()
+
+    def _driver(self, key: DeviceKey) -> DismissableDriver:
+        return self._drivers.setdefault(key, DismissableDriver(self._tracker, key, self._session_timeout_s))
