@@ -109,8 +109,8 @@ class Coordinator:
         return {name: each.abandoned for name, each in self._classes.items() if each.abandoned}
 
     def unattended(self) -> tuple[str, ...]:
-        """Classes with work left and no device online that it could be left to."""
-        return tuple(self._unattended)
+        """Classes with work left and no device online that it could be left to, in the order given."""
+        return tuple(name for name in self._classes if name in self._unattended) if self._unattended else ()
 
     def knows(self, device: str) -> bool:
         """Whether the device has ever joined."""
@@ -269,16 +269,16 @@ class Coordinator:
 
     def _schedule(self) -> Iterator[Command]:
         touched, self._touched = list(self._touched.values()), {}
+        decidable = self._host.layers_known
         for work in touched:
             self._note(work)
-            yield from self._decisions(work)
+            if decidable and not work.wanted and work.undecided:
+                yield from self._decisions(work)
         yield from self._timings(touched)
         yield from self._host.commands()
 
     def _decisions(self, work: ClassWork) -> Iterator[Command]:
         """Ask for a decision where everything that a device waits for is there."""
-        if work.wanted or not work.undecided or not self._host.layers_known:
-            return
         governing = self._governing.get(work.name)
         asked = (
             governing.commands() if governing else (Decide(each.device) for each in in_order(work.undecided))
@@ -321,13 +321,18 @@ class Coordinator:
         self._touched[work.name] = work
 
     def _note(self, work: ClassWork) -> None:
-        """Keep the sets of open and unattended classes, in the classes' order, up to date."""
+        """Keep the sets of open and of unattended classes up to date."""
         self._host.touch(work)
-        for names, member in ((self._open, not work.done), (self._unattended, work.unattended)):
-            if member:
-                names[work.name] = None
-            else:
-                names.pop(work.name, None)
+        name = work.name
+        if work.done:
+            self._open.pop(name, None)
+            self._unattended.pop(name, None)
+            return
+        self._open[name] = None
+        if work.attended:
+            self._unattended.pop(name, None)
+        else:
+            self._unattended[name] = None
 
     def _offer_again(self, unit: Unit) -> None:
         """The unit may have something to do now."""

@@ -36,6 +36,16 @@ def connect() -> None:
         )
 
 
+def build_slots(build_cpus: int) -> int:
+    """Pieces of host work at a time: those that the cluster has CPUs for.
+
+    On this machine alone, where devices may be timed, ``build_cpus``.
+    """
+    if not os.environ.get("RAY_ADDRESS"):
+        return build_cpus
+    return max(1, int(ray.cluster_resources().get("CPU", 1)) // build_cpus)
+
+
 class Crew:
     """Tasks under way, each with the command that it carries out."""
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cluster.choices import Choices, write_choices
 from cluster.coordinator import Coordinator
+from cluster.crew import build_slots
 from cluster.decision import Finished, Policy
 from cluster.delivery import Delivery, same_bundle
 from cluster.device_result import DeviceResult
@@ -96,7 +97,7 @@ class Execution:
             common=self._common(),
             measured=self._ledger.measured_by(),
             shared=[name for name in self._plans if site.job.devices[name].configuration == "class"],
-            build_slots=site.cluster.build_cpus,
+            build_slots=build_slots(site.cluster.build_cpus),
         )
         names = [layer.name for layer in site.material.network.layers]
         recorder = Recorder(self._ledger, names, self._delivery.bundle_bytes)

@@ -6,7 +6,7 @@ device was doing is forgotten. A day of a farm takes seconds.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -114,15 +114,15 @@ class Simulation:
                 self._tell(event)
 
     def _tell(self, event: Event) -> None:
-        events = deque([event])
-        while events:
-            self._hear(event := events.popleft())
-            for command in self._coordinator.handle(event):
+        events = [event]
+        for told in events:  # It grows meanwhile.
+            self.tally.events += 1
+            self._hear(told)
+            for command in self._coordinator.handle(told):
                 if (answer := self._carry_out(command)) is not None:
                     events.append(answer)
 
     def _hear(self, event: Event) -> None:
-        self.tally.events += 1
         match event:
             case Measured():
                 self._note(self.now_s, event)

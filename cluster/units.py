@@ -60,23 +60,20 @@ class ClassWork:
         return self.abandoned is not None or bool(self.units and not self.undone)
 
     @property
-    def unattended(self) -> bool:
-        """Whether work is left and no device online that it could be left to."""
-        return not self.attended and not self.done
-
-    @property
     def dryness(self) -> float | None:
         """Libraries in stock for each unit: the least is built first. ``None``: nothing is to be built."""
-        if self._needs_library and not self.abandoned:
+        if self.abandoned is not None:
+            return None
+        if self.library is None and self._needs_library:
             return -1.0
-        stock, units = len(self.ready) + len(self.building), max(1, self.online)
-        if not self.queue or self.abandoned or stock >= BATCHES_AHEAD - 1 + units:
+        stock, units = len(self.ready) + len(self.building), self.online or 1
+        if not self.queue or stock >= BATCHES_AHEAD - 1 + units:
             return None
         return stock / units
 
     def next_batch(self, number: int, most: int) -> Batch:
         """The next library: that of the common requests first, it is kept for units that come later."""
-        common = self._needs_library
+        common = self.library is None and self._needs_library
         requests = self.common if common else self._next_requests(most)
         self.building[number] = batch = Batch(number, self.name, requests, common)
         return batch
@@ -89,7 +86,8 @@ class ClassWork:
         """
         others = 2 * (max(1, self.online) - 1)
         size = min(most, -(-len(self.queue) // (1 + others)))
-        return tuple(self.queue.popleft() for _ in range(size))
+        take = self.queue.popleft
+        return tuple([take() for _ in range(size)])
 
     def built(self, batch: Batch, failed: tuple[str, ...]) -> None:
         """A library is ready, but for what failed in it."""
@@ -149,7 +147,7 @@ class ClassWork:
 
     @property
     def _needs_library(self) -> bool:
-        if self.library is not None or not self.unfactored or not self.common:
+        if not self.unfactored or not self.common:
             return False
         return not any(each.common for each in self.building.values())
 
