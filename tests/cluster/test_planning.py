@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from cluster.decision import UNIFORM
-from cluster.planning import TILES_TO_CHOOSE_FROM, ClassPlan, first_requests, plan_class
+from cluster.planning import TILES_TO_CHOOSE_FROM, ClassPlan, common_requests, first_requests, plan_class
 from tests.small_network import Small
 
 
@@ -74,3 +74,17 @@ def test_every_other_variant_that_keeps_its_type_is_tried_with_its_first_tile(pl
         for each in candidates:
             if each.reads.dtype == each.writes.dtype and not each.writes.channels:
                 assert requests.issuperset(step.requests[0] for step in each.steps)
+
+
+def test_common_requests_are_spread_from_small_to_large_kernels(plan: ClassPlan):
+    def work(request: str) -> int:
+        sample = plan.table.samples[request]
+        return sample.operations + sample.moved_bytes
+
+    every, three = common_requests(plan.table, 1000), common_requests(plan.table, 3)
+    assert set(every) <= uniform(plan)
+    assert [work(each) for each in every] == sorted(map(work, every))
+    assert len(set(three)) == 3
+    assert [every.index(each) for each in three] == sorted(every.index(each) for each in three)
+    assert every.index(three[0]) < len(every) / 3 <= every.index(three[1]) < 2 * len(every) / 3
+    assert common_requests(plan.table, 0) == ()

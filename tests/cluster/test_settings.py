@@ -180,3 +180,14 @@ def test_settings_do_not_change(folder):
     run = load(folder, MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
         run.name = "other"
+
+
+def test_units_share_a_configuration_unless_the_file_says_otherwise(folder):
+    run = load(folder, MINIMAL)
+    assert (run.devices["x86-64-v3"].configuration, run.measure.common_requests) == ("class", 6)
+    run = load(folder, MINIMAL + "    configuration: unit\nmeasure: {common_requests: 3}\n")
+    assert (run.devices["x86-64-v3"].configuration, run.measure.common_requests) == ("unit", 3)
+    assert "'each' is no way to share here; allowed: class, unit" in message(
+        folder, MINIMAL + "    configuration: each\n"
+    )
+    assert "measure.common_requests" in message(folder, MINIMAL + "measure: {common_requests: -1}\n")
