@@ -134,7 +134,7 @@ def simulate(size: Size) -> Result:
     requests = [f"kernel-{each:05}" for each in range(size.requests)]
     classes = [f"class-{each:03}" for each in range(size.classes)]
     times = DrawnTimes(SEED, timing_median_s=TIMING_MEDIAN_S, spread=TIMING_SPREAD)
-    deadly = Random(SEED).sample(requests[size.common :], size.deadly)  # noqa: S311 (a simulation)
+    deadly = Random(SEED).sample(requests[size.common :], size.deadly)
     faults = Faults(FAULTS.crash_share, frozenset(deadly), frozenset(), FAULTS.loss_every_s, FAULTS.away_s)
     devices = fleet(classes, size.units, dict.fromkeys(classes, times), faults, SEED, UNIT_SPREAD)
     coordinator = Coordinator(
