@@ -6,7 +6,7 @@ What it takes and what goes wrong are drawn from a seed, so that the same work g
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -76,7 +76,7 @@ class SimulatedDevice:
     open_s: float = 0.1
     """To open a session and upload a library."""
     online: bool = True
-    clock_s: float = field(default=0.0)
+    clock_s: float = 0.0
 
     def describe(self) -> Description | Failure:
         """What the device says about itself; it shares its cores with nobody."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from statistics import median
 
+from cost_model.measurement import Measurement
 from workers.build import Executable
 
 FILL_S = 0.01
@@ -54,41 +56,26 @@ class DrawnTimes:
         return self.kernel_median_s + self.network_s_per_byte * executable.transfer_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What was once measured of a request."""
-
-    seconds: tuple[float, ...]
-    """Per call, every repeat."""
-    number: int
-    """Calls that one repeat averages over."""
-
-    @property
-    def timing_s(self) -> float:
-        """What it took to time it."""
-        return FILL_S + self.number * sum(self.seconds)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedTimes:
-    """Times of a class as a store has them: ``recordings`` by request, ``network`` in seconds."""
+    """Times of a class as a store has them: its ``measurements``, and ``network`` seconds of inferences."""
 
-    recordings: Mapping[str, Recording]
+    measurements: Mapping[str, Measurement]
+    """By request, as ``cost_model.store.Store.measurements`` gives them; none of them a failure."""
     network: Sequence[float]
 
     def kernel_s(self, request: str) -> float:
         """The median that was measured; raises KeyError for what was not."""
-        return _median(self.recordings[request].seconds)
+        return self.measurements[request].median_s
 
     def timing_s(self, requests: Iterable[str]) -> float:
         """What timing them took then."""
-        return sum(self.recordings[each].timing_s for each in requests)
+        return sum(self._timing_s(self.measurements[each]) for each in requests)
 
     def network_s(self, _: Executable) -> float:
         """The median of what was recorded, whatever the network."""
-        return _median(self.network)
+        return median(self.network)
 
-
-def _median(seconds: Sequence[float]) -> float:
-    ordered = sorted(seconds)
-    return ordered[len(ordered) // 2]
+    @staticmethod
+    def _timing_s(measurement: Measurement) -> float:
+        return FILL_S + measurement.number * sum(measurement.seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,8 +13,11 @@ from cluster.events import Measured
 from cluster.needs import Decision, Finished, NeedRun
 from cluster.selection import Selection
 from cluster.simulation import HostTimes, Simulation
+from cost_model.measurement import Measurement
+from cost_model.store import Store
+from tracker.device import DeviceKey
 from workers.simulated_device import Faults, SimulatedDevice, fleet
-from workers.simulated_times import DrawnTimes, RecordedTimes, Recording
+from workers.simulated_times import DrawnTimes, RecordedTimes
 
 REQUESTS = [f"k{n}" for n in range(200)]
 CHOSEN = Selection(("chosen",), ())
@@ -86,9 +90,13 @@ def test_a_fleet_that_is_gone_for_good_ends_the_simulation_with_work_left():
     assert run.simulation.now_s > 1e6 or not run.coordinator.finished
 
 
-def test_recorded_times_are_those_of_the_store():
-    recordings = {each: Recording((2e-3, 1e-3, 3e-3), 10) for each in REQUESTS}
-    times = RecordedTimes(recordings, (5e-3, 4e-3, 6e-3))
-    device = SimulatedDevice(next(iter(Run(1, Faults()).devices.values())).key, times, Random(0))
+def test_recorded_times_are_those_of_a_store(tmp_path: Path):
+    with Store(tmp_path / "store.sqlite") as store:
+        store.append_measurements(
+            Measurement(each, "lab", "t", "v", "lab.one", 10, (2e-3, 1e-3, 3e-3), converged=True)
+            for each in REQUESTS
+        )
+        times = RecordedTimes(store.measurements("lab", "t", "v"), (5e-3, 4e-3, 6e-3))
+    device = SimulatedDevice(DeviceKey("lab", "one"), times, Random(0))
     assert times.kernel_s("k0") == 2e-3
     assert device.attempt(REQUESTS[:2]).duration_s == pytest.approx(device.open_s + 2 * (0.01 + 10 * 6e-3))

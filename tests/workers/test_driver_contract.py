@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cost_model.measurement import Measurement
 from tests.small_network import Small
 from tests.tracker.models import DIE, DOUBLE, MATMUL, build_kernels
 from tests.workers.test_build import assembled
@@ -21,11 +22,14 @@ from workers.build import Executable, Library
 from workers.device import BatchResult, DeviceDriver, RunResult
 from workers.gateway import Gateway
 from workers.simulated_device import Faults, SimulatedDevice
-from workers.simulated_times import DrawnTimes, RecordedTimes, Recording
+from workers.simulated_times import DrawnTimes, RecordedTimes
 
 POLICY = TimingPolicy(budget_s=0.02, deadline_s=2.0)
 ARGUMENTS = {"matmul": MATMUL.arguments, "die": DIE.arguments, "double": DOUBLE.arguments, "missing": ()}
-RECORDED = {each: Recording((1e-5,) * FEWEST_REPEATS, 100) for each in ("matmul", "die", "double", "missing")}
+RECORDED = {
+    each: Measurement(each, "lab", "t", "v", "lab.one", 100, (1e-5,) * FEWEST_REPEATS, converged=True)
+    for each in ARGUMENTS
+}
 
 
 @dataclass(frozen=True)
