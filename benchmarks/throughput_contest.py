@@ -1,0 +1,149 @@
+"""The contest behind ``benchmarks.throughput``: devices, contenders, rounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from statistics import median
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.machine import cpu_name, kept_to
+from benchmarks.metaschedule_rival import Effort, Export, Rivals, Way, default_effort, rivals
+from benchmarks.throughput_fleet import class_work, fleet, shares
+from benchmarks.throughput_ours import Ours, Pass, warm_up
+from benchmarks.throughput_report import Contender, Evidence, busy_share, figures, mean_effort, medians, table
+from benchmarks.throughput_scaling import scaling
+from cluster import crew as ray_crew
+from cluster import embedded
+from cluster.crew import Crew
+from cluster.fleet import timing_cores
+from tracker.device import DeviceKey
+from tracker.timing import TimingPolicy
+
+SESSION_TIMEOUT_S = 60.0
+SCALED_DEVICES, SCALED_BATCH = 16, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    networks: tuple[str, ...]
+    devices: int
+    kernels: int
+    """A device."""
+    rounds: int
+    exports: tuple[Export, ...]
+    workers: tuple[int, ...]
+    """Of RPCRunner, a device."""
+    scaled_batches: int
+    """Libraries that each of the waiting devices is given."""
+
+
+FULL = Size(("cifar10_quick", "vgg16"), 4, 24, 3, ("default", "shared"), (1, 2), 4)
+QUICK = Size(("cifar10_quick",), 4, 8, 2, ("default",), (2,), 1)
+
+
+def contest(size: Size, screen: Console) -> dict[str, Any]:
+    """Measure, print the table, and give the figures of the last line."""
+    host, timing = embedded.host_cores(size.devices), embedded.timing_cores(size.devices)
+    with kept_to(host), ExitStack() as stack:
+        scaled = scaling(SCALED_DEVICES, timing, SCALED_BATCH, size.scaled_batches, size.rounds)
+        tracker, keys = stack.enter_context(fleet(timing))
+        ray_crew.connect()
+        crew = stack.enter_context(closing(Crew(tracker, SESSION_TIMEOUT_S)))
+        said = warm_up(crew, keys)
+        cores = {key: timing_cores(each) for key, each in said.items()}
+        screen.print(_setting(size, cores, host), markup=False)
+        work = class_work(size.networks, said, size.kernels)
+        ours = Ours(crew, said, work, host)
+        first = ours.measure(keys)  # Also: Ray's workers have then compiled, and the actors have timed.
+        them = stack.enter_context(
+            rivals(tracker, work, shares(work, keys), size.exports, size.workers, len(host))
+        )
+        evidence = _play(size, ours, them, keys, first, cores)
+    screen.print(table(evidence))
+    return figures(evidence) | {"scaling_16_devices": scaled}
+
+
+def _setting(size: Size, cores: Mapping[DeviceKey, frozenset[str]], host: Sequence[int]) -> str:
+    timed = sorted({int(each.rpartition("/")[2]) for several in cores.values() for each in several})
+    on, elsewhere = (", ".join(map(str, each)) for each in (timed, host))
+    return (
+        f"{cpu_name()}; {size.devices} devices time on core {on}, all else runs on core {elsewhere}; "
+        f"{size.kernels} kernels a device, {size.rounds} rounds"
+    )
+
+
+def _play(
+    size: Size,
+    ours: Ours,
+    them: Rivals,
+    keys: Sequence[DeviceKey],
+    first: Pass,
+    cores: Mapping[DeviceKey, frozenset[str]],
+) -> Evidence:
+    """Everybody once a round, in an order that is shuffled anew, always the same way."""
+    ways = _ways(size, mean_effort([first])[0])
+    passes: dict[str, list[Pass]] = {"ours": [], "building": [], "alone": []}
+    theirs: dict[Way, list[Any]] = {each: [] for each in ways}
+    turns: list[Callable[[], None]] = [
+        lambda: passes["ours"].append(ours.measure(keys)),
+        lambda: passes["building"].append(ours.measure(keys, afresh=True)),
+        lambda: passes["alone"].extend(ours.measure([each]) for each in _only_ones(keys)),
+        *(partial(lambda way: theirs[way].append(them.run(way)), each) for each in ways),
+    ]
+    order = np.random.default_rng(0)
+    for _ in range(size.rounds):
+        for index in order.permutation(len(turns)):
+            turns[index]()
+    repeats, timed_s = mean_effort(passes["ours"])
+    return Evidence(
+        kernels=first.count,
+        ours=Contender(
+            "BlinkNet",
+            f"{repeats:.0f} repeats, {1e3 * timed_s:.0f} ms",
+            tuple(each.seconds for each in passes["ours"]),
+            medians(passes["ours"]),
+        ),
+        equal=tuple(_contender(way, theirs[way]) for way in ways if way.effort != default_effort()),
+        default=tuple(_contender(way, theirs[way]) for way in ways if way.effort == default_effort()),
+        our_building_s=tuple(each.with_building_s for each in passes["building"]),
+        their_building_s=them.building_s,
+        busy_shares=tuple(busy_share(each, cores) for each in passes["ours"]),
+        alone=medians(passes["alone"]),
+        together=medians([*passes["ours"], *passes["building"]]),
+    )
+
+
+def _only_ones(keys: Sequence[DeviceKey]) -> list[DeviceKey]:
+    """Devices that time all kernels of their class, alone and with others around."""
+    units = Counter(each.device_class for each in keys)
+    return [each for each in keys if units[each.device_class] == 1] or list(keys[:1])
+
+
+def _ways(size: Size, repeats: float) -> list[Way]:
+    """RPCRunner with our effort in every way, and with its own in the way that is usually the fastest."""
+    equal = Effort(1, round(repeats), round(1e3 * TimingPolicy().min_repeat_s))
+    most = max(size.workers)
+    return [
+        *(Way(export, workers, equal) for export, workers in product(size.exports, size.workers)),
+        Way("default", most, default_effort()),
+    ]
+
+
+def _contender(way: Way, results: Sequence[tuple[float, Mapping[tuple[DeviceKey, str], float]]]) -> Contender:
+    kernels = results[0][1].keys()
+    return Contender(
+        way.name,
+        way.spent,
+        tuple(seconds for seconds, _ in results),
+        {each: median(found[each] for _, found in results) for each in kernels},
+    )
