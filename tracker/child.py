@@ -19,6 +19,27 @@ _ROOT = Path(__file__).resolve().parent.parent
 _LOG_TAIL_BYTES = 2000
 
 
+class Log:
+    """Where a process writes; what it wrote last is for error messages."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+
+    def fileno(self) -> int:
+        """For the process."""
+        return self._file.fileno()
+
+    def tail(self) -> str:
+        """The last lines."""
+        size = self._file.seek(0, os.SEEK_END)
+        start = max(0, size - _LOG_TAIL_BYTES)
+        return os.pread(self.fileno(), _LOG_TAIL_BYTES, start).decode(errors="replace")
+
+    def close(self) -> None:
+        """May be called twice."""
+        self._file.close()
+
+
 class ChildProcess:
     """``python -m MODULE ARGUMENTS --lifeline FD``, its output kept for error messages.
 
@@ -36,12 +57,12 @@ class ChildProcess:
         """``prefix``: a command that runs the rest of its line in its place, such as ``ip netns exec``."""
         reading, writing = os.pipe()
         self._lifeline = os.fdopen(writing, "wb", buffering=0)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self._log = Log()
         try:
             self._process = subprocess.Popen(
                 [*prefix, sys.executable, "-P", "-m", module, *arguments, "--lifeline", str(reading)],
                 stdin=subprocess.DEVNULL,
-                stdout=self._log,
+                stdout=self._log.fileno(),
                 stderr=subprocess.STDOUT,
                 env=_environment(environment or {}),
                 pass_fds=[reading, *pass_fds],
@@ -61,10 +82,7 @@ class ChildProcess:
 
     def log_tail(self) -> str:
         """The last lines that it wrote."""
-        size = self._log.seek(0, os.SEEK_END)
-        return os.pread(self._log.fileno(), _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES)).decode(
-            errors="replace"
-        )
+        return self._log.tail()
 
     def stop(self, grace_s: float = 5.0) -> None:
         """Asks it to end, and kills it when it does not within ``grace_s``; may be called twice."""

@@ -9,16 +9,15 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from tracker.child import ChildProcess
+from tracker.errors import TrackerError
 from tracker.failure import Failure, FailureKind, SessionFailed
+from tracker.forked import session_processes
 from tracker.liveness import Watchdog
 
-_START_S: Final = 60.0
 _CLOSE_S: Final = 2.0
 _TRANSFER_S: Final = 60
 _QUIET_S: Final = 2.0
 """Without an answer, before the device is asked whether it is still there."""
-_ENVIRONMENT: Final = {"TVM_USE_RUNTIME_LIB": "1", "TVM_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Conversation:
@@ -28,27 +27,23 @@ class Conversation:
     """
 
     def __init__(self, device: str) -> None:
-        """Starts the process and waits until it has imported what it needs."""
+        """Starts the process; raises SessionFailed when that does not work."""
         self._device = device
         self._failure: Failure | None = None
         self._watchdog: Watchdog | None = None
-        ours, theirs = socket.socketpair()
+        try:
+            self._process, ours = session_processes.start()
+        except TrackerError as error:
+            raise SessionFailed(Failure("crash", str(error), device, "start")) from error
         # A stopped process must not hold up a transfer.
-        for option in (
-            socket.SO_SNDTIMEO,
-            socket.SO_RCVTIMEO,
-        ):
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _TRANSFER_S, 0))
-        with theirs:
-            fd = theirs.fileno()
-            self._child = ChildProcess("tracker.session_child", ["--fd", str(fd)], [fd], _ENVIRONMENT)
         self._connection = Connection(ours.detach())
-        self.receive("start", _START_S)
 
     @property
     def pid(self) -> int:
         """Of the session's process on this machine."""
-        return self._child.pid
+        return self._process.pid
 
     def watch(self, watchdog: Watchdog) -> None:
         """From now on a device that falls silent ends what is awaited from it, whatever its deadline."""
@@ -74,7 +69,7 @@ class Conversation:
             self._wait(operation, deadline_s)
             kind, *value = self._connection.recv()
         except (EOFError, OSError) as error:
-            last_words = self._child.log_tail()
+            last_words = self._process.log_tail()
             raise self.fail("crash", f"the session's process ended: {last_words}", operation) from error
         if kind == "failed":
             raise self.fail(value[0], value[1], operation)
@@ -96,7 +91,7 @@ class Conversation:
             self._failure = Failure(kind, message, self._device, operation)
             if kind == "refused":
                 self._take_leave()
-            self._child.kill()
+            self._process.kill()
             self._connection.close()
         return SessionFailed(self._failure)
 

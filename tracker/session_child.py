@@ -6,9 +6,6 @@ Requests are ``(operation, arguments)``; answers are ``("item", value)``, ``("re
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.address import Address
-from tracker.child import end_with_parent
 from tracker.failure import FailureKind
 from tracker.footprint import measure_peak
 from tracker.remote import BusyError, RemoteDevice, connect
@@ -107,9 +103,6 @@ class Operations:
 def serve(connection: Connection) -> None:
     """Answers requests until the parent asks to close or is gone."""
     operations = Operations(connection.send)
-    connection.send(
-        ("result", None)
-    )  # Importing is done: from now on the parent's deadlines are the device's.
     operation = ""
     while operation != "close":
         operation, arguments = connection.recv()
@@ -131,19 +124,3 @@ def _kind(error: Exception, operations: Operations, operation: str) -> FailureKi
     if "RPCSessionTimeoutError" in str(error):
         return "timeout"
     return "refused" if operations.answered() else "crash"
-
-
-def main() -> None:
-    """``--fd`` is the connection to the parent, see ChildProcess for ``--lifeline``."""
-    parser = argparse.ArgumentParser(prog="python -m tracker.session_child")
-    parser.add_argument("--fd", type=int, required=True)
-    parser.add_argument("--lifeline", type=int, required=True)
-    arguments = parser.parse_args()
-    end_with_parent(arguments.lifeline)
-    with contextlib.suppress(EOFError):
-        serve(Connection(arguments.fd))
-    os._exit(0)  # TVM's destructors may wait for a device that does not answer.
-
-
-if __name__ == "__main__":
-    main()

@@ -51,3 +51,11 @@ def stock_server(tracker: Address, key: DeviceKey) -> Iterator[int]:
 
 def descendants() -> set[int]:
     return {each.pid for each in psutil.Process().children(recursive=True)}
+
+
+def command_line(pid: int) -> list[str]:
+    """Of a process; nothing when it has ended."""
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.NoSuchProcess:  # A zombie is one, too.
+        return []
