@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import tvm.runtime
 from tvm import rpc
 
 from tracker.address import Address
+from tracker.timing import Argument
 from tracker.wire import REQUEST, SUCCESS, TrackerConnection, WireError
 
 _RETRY_S: Final = 0.2
@@ -59,15 +61,19 @@ class RemoteDevice:
         self.cpu = session.cpu(0)
         self._names = itertools.count()
         self._modules: dict[tuple[Path, int, int], Any] = {}
+        self._functions: dict[str, Any | None] = {}
+        self._tensors: list[tuple[Argument, Any]] = []
         self.library_names: list[str] = []
         """The names under which libraries were uploaded."""
 
     def function(self, name: str) -> Any | None:
-        """A global function of the server, or None."""
-        try:
-            return self.session.get_function(name)
-        except AttributeError:
-            return None
+        """A global function of the server, or None; asked for once."""
+        if name not in self._functions:
+            try:
+                self._functions[name] = self.session.get_function(name)
+            except AttributeError:
+                self._functions[name] = None
+        return self._functions[name]
 
     def load(self, library: Path) -> Any:
         """The library as a remote module; uploaded once: a name that comes twice crashes TVM's server."""
@@ -91,6 +97,18 @@ class RemoteDevice:
     def tensor(self, values: np.ndarray[Any, Any]) -> Any:
         """A copy of ``values`` on the device."""
         return tvm.runtime.tensor(np.ascontiguousarray(values), self.cpu)
+
+    def filled_tensors(self, arguments: Sequence[Argument]) -> list[Any]:
+        """A tensor for each argument, where possible one of the last call's: kernels of a layer are alike.
+
+        What the kernels before them left in their results is as good as anything: it is written anew.
+        """
+        last, tensors = self._tensors, []
+        for argument in arguments:
+            found = next((index for index, (known, _) in enumerate(last) if known == argument), None)
+            tensors.append(self.filled(*argument) if found is None else last.pop(found)[1])
+        self._tensors = list(zip(arguments, tensors, strict=True))
+        return tensors
 
     def filled(self, shape: tuple[int, ...], dtype: str, fill: str) -> Any:
         """A tensor on the device: untouched memory times too fast, and denormal numbers too slow."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any
 
 from tracker.remote import RemoteDevice
 from tracker.timing import Argument, Timing, TimingPolicy
-
-_CHUNK: Final = 10
 
 
 class MissingFunctionError(Exception):
@@ -23,15 +21,16 @@ def time_function(
         module.get_function(symbol)
     except AttributeError as error:
         raise MissingFunctionError(f"the library has no function {symbol}") from error
-    tensors = [device.filled(*argument) for argument in arguments]
+    tensors = device.filled_tensors(arguments)
     evaluate = _Evaluator(device, module, symbol, tensors)
     until = time.monotonic() + policy.budget_s
-    once_s = min(evaluate(1, 2))
+    trial = evaluate(1, 2)
+    once_s = min(trial)
     number = policy.number(once_s)
-    seconds: list[float] = []
+    seconds = list(trial) if number == 1 else []
     while not seconds or (len(seconds) < policy.max_repeats and time.monotonic() < until):
         affordable = int((until - time.monotonic()) / (number * once_s))
-        seconds += evaluate(number, max(1, min(affordable, _CHUNK, policy.max_repeats - len(seconds))))
+        seconds += evaluate(number, max(1, min(affordable, policy.next_repeats(seconds))))
         if policy.settled(seconds):
             break
     return Timing(symbol, number, tuple(seconds), policy.settled(seconds))

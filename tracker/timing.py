@@ -63,6 +63,19 @@ class TimingPolicy:
         """Calls in a repeat of a function that takes ``once_s``."""
         return max(1, math.ceil(self.min_repeat_s / max(once_s, 1e-9)))
 
+    def next_repeats(self, seconds: Sequence[float]) -> int:
+        """How many repeats to take before asking again whether they say enough.
+
+        First the fewest that can; then what the interval, which narrows with the square root of their number,
+        seems to lack: at least three, with which another value may be left out at either end, and at most as
+        many again, since the first ones may have met a disturbance.
+        """
+        count = len(seconds)
+        if count < FEWEST_REPEATS:
+            return FEWEST_REPEATS - count
+        lacking = count * (relative_half_width(seconds) / self.relative_ci) ** 2 - count
+        return min(max(3, math.ceil(lacking)), count, max(1, self.max_repeats - count))
+
     def settled(self, seconds: Sequence[float]) -> bool:
         """Whether the repeats say enough."""
         return relative_half_width(seconds) <= self.relative_ci

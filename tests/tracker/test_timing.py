@@ -36,3 +36,27 @@ def test_a_repeat_lasts_long_enough() -> None:
     assert policy.number(1e-5) == 100
     assert policy.number(0.3) == 1
     assert policy.number(0.0) > 1
+
+
+def test_as_few_repeats_as_can_say_enough_are_taken_first() -> None:
+    assert TimingPolicy().next_repeats([]) == 6
+    assert TimingPolicy().next_repeats([1.0, 1.0]) == 4
+
+
+@pytest.mark.parametrize(("spread", "more"), [(0.022, 3), (0.03, 8), (1.0, 6)])
+def test_then_as_many_as_the_interval_lacks_and_at_most_as_many_again(spread: float, more: int) -> None:
+    seconds = [1 - spread, 1.0, 1.0, 1.0, 1.0, 1 + spread]
+    assert TimingPolicy().next_repeats(seconds) == min(more, len(seconds))
+
+
+def test_there_are_never_more_repeats_than_allowed() -> None:
+    policy = TimingPolicy(max_repeats=7)
+    assert policy.next_repeats([0.5, 1.0, 1.0, 1.0, 1.0, 2.0]) == 1
+
+
+def test_repeats_are_taken_until_they_say_enough() -> None:
+    random, policy = np.random.default_rng(2), TimingPolicy(max_repeats=10_000)
+    seconds: list[float] = []
+    while not policy.settled(seconds):
+        seconds += random.normal(1.0, 0.05, policy.next_repeats(seconds)).tolist()
+    assert 6 < len(seconds) < 200

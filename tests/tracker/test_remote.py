@@ -1,0 +1,44 @@
+import pytest
+from tvm import rpc
+
+from tracker.remote import RemoteDevice
+from tracker.timing import Argument
+
+ROW, TABLE = Argument((64,), "float32"), Argument((8, 8), "float32")
+
+
+@pytest.fixture
+def remote() -> RemoteDevice:
+    """This process behind TVM's RPC protocol."""
+    return RemoteDevice(rpc.LocalSession())
+
+
+def test_tensors_of_the_last_function_serve_the_next_one(remote: RemoteDevice) -> None:
+    first = remote.filled_tensors([ROW, TABLE, ROW])
+    again = remote.filled_tensors([TABLE, ROW, ROW, ROW])
+    assert again[0].same_as(first[1])
+    assert again[1].same_as(first[0])
+    assert again[2].same_as(first[2])
+    assert not any(again[3].same_as(each) for each in first)
+    assert [each.shape for each in again] == [(8, 8), (64,), (64,), (64,)]
+
+
+def test_one_call_never_gets_a_tensor_twice(remote: RemoteDevice) -> None:
+    remote.filled_tensors([ROW])
+    left, right = remote.filled_tensors([ROW, ROW])
+    assert not left.same_as(right)
+
+
+def test_what_the_last_function_did_not_need_is_let_go(remote: RemoteDevice) -> None:
+    (first,) = remote.filled_tensors([ROW])
+    remote.filled_tensors([TABLE])
+    (later,) = remote.filled_tensors([ROW])
+    assert not later.same_as(first)
+
+
+def test_what_is_filled_differently_is_another_tensor(remote: RemoteDevice) -> None:
+    (first,) = remote.filled_tensors([ROW])
+    (zeros,) = remote.filled_tensors([Argument((64,), "float32", "zeros")])
+    assert not zeros.same_as(first)
+    assert zeros.numpy().tolist() == [0.0] * 64
+    assert len(set(first.numpy().tolist())) > 1
