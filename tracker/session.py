@@ -81,6 +81,13 @@ class Session:
         except TrackerError as error:
             raise self._conversation.fail("refused", str(error), "describe") from error
 
+    def answers(self, *, deadline_s: float = 2.0) -> bool:
+        """Whether the session can still be used."""
+        try:
+            return bool(self._conversation.ask("answered", deadline_s=deadline_s))
+        except SessionFailed:
+            return False
+
     def stream_timings(
         self, library: Path, requests: Sequence[TimingRequest], policy: TimingPolicy | None = None
     ) -> Iterator[Timing | Failure]:

@@ -1,7 +1,8 @@
 """Driving one device: times kernels, runs whole configurations.
 
-Every piece of work opens a session of its own, in a process that can be killed, and closes it: the device is
-free for others in between, and nothing that went wrong is carried over.
+Every piece of work has a session in a process that can be killed: one of its own, or that of the batch before
+it (``workers.kept_session``). The device is soon free for others in between, and nothing
+that went wrong is carried over.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -22,6 +24,7 @@ from tracker.failure import Failure, SessionFailed
 from tracker.session import Session, transfer_s
 from tracker.timing import ArgumentSpec, Timing, TimingPolicy, TimingRequest
 from workers.build import Executable, Library
+from workers.kept_session import SessionKeeper
 
 RUNS_A_TURN: Final = 10
 """Inferences in a row of one network before the other's turn: both see the same moods of the device."""
@@ -63,6 +66,7 @@ class DeviceDriver:
         self.tracker = tracker
         self.key = key
         self.session_timeout_s = session_timeout_s
+        self._keeper = SessionKeeper()
 
     def describe(self) -> Description | Failure:
         """What the device says about itself."""
@@ -81,7 +85,7 @@ class DeviceDriver:
         try:
             with (
                 _file("kernels.so", library.content) as path,
-                self._session(len(library.content)) as session,
+                self._keeper.borrow(partial(self._session, len(library.content))) as session,
             ):
                 outcomes = session.stream_timings(path, wanted, policy)
                 for request, outcome in zip(arguments, outcomes, strict=True):
@@ -132,6 +136,7 @@ class DeviceDriver:
 
     def _session(self, payload_bytes: int = 0) -> AbstractContextManager[Session]:
         """With so much time on top as the payload takes on a slow link."""
+        self._keeper.release()
         allowed_s = self.session_timeout_s + transfer_s(payload_bytes)
         return Session.open(self.tracker, self.key, session_timeout_s=allowed_s)
 
