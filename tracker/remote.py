@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import tvm.runtime
 from tvm import rpc
 
 from tracker.address import Address
-from tracker.timing import Argument
+from tracker.tensors import Tensors
 from tracker.wire import REQUEST, SUCCESS, TrackerConnection, WireError
 
 _RETRY_S: Final = 0.2
@@ -62,7 +61,7 @@ class RemoteDevice:
         self._names = itertools.count()
         self._modules: dict[tuple[Path, int, int], Any] = {}
         self._functions: dict[str, Any | None] = {}
-        self._tensors: list[tuple[Argument, Any]] = []
+        self.tensors = Tensors(self.cpu, self.function)
         self.library_names: list[str] = []
         """The names under which libraries were uploaded."""
 
@@ -97,32 +96,3 @@ class RemoteDevice:
     def tensor(self, values: np.ndarray[Any, Any]) -> Any:
         """A copy of ``values`` on the device."""
         return tvm.runtime.tensor(np.ascontiguousarray(values), self.cpu)
-
-    def filled_tensors(self, arguments: Sequence[Argument]) -> list[Any]:
-        """A tensor for each argument, where possible one of the last call's: kernels of a layer are alike.
-
-        What the kernels before them left in their results is as good as anything: it is written anew.
-        """
-        last, tensors = self._tensors, []
-        for argument in arguments:
-            found = next((index for index, (known, _) in enumerate(last) if known == argument), None)
-            tensors.append(self.filled(*argument) if found is None else last.pop(found)[1])
-        self._tensors = list(zip(arguments, tensors, strict=True))
-        return tensors
-
-    def filled(self, shape: tuple[int, ...], dtype: str, fill: str) -> Any:
-        """A tensor on the device: untouched memory times too fast, and denormal numbers too slow."""
-        if fill == "random" and (random_fill := self.function("tvm.contrib.random.random_fill")):
-            tensor = tvm.runtime.empty(shape, dtype, self.cpu)
-            random_fill(tensor)
-            return tensor
-        return self.tensor(_host_values(shape, dtype, fill))
-
-
-def _host_values(shape: tuple[int, ...], dtype: str, fill: str) -> np.ndarray[Any, Any]:
-    count = int(np.prod(shape))
-    if fill == "zeros":
-        return np.zeros(shape, dtype)
-    if fill == "range":
-        return np.arange(count).astype(dtype).reshape(shape)
-    return np.random.default_rng(0).uniform(1, 10, count).astype(dtype).reshape(shape)

@@ -40,7 +40,7 @@ class RemoteNetwork:
         self._main = self._machine.module["main"]
         self._parameters = [device.tensor(each) for each in parameters]
         self._outputs = tuple(outputs)
-        self._inputs = [device.filled((1, *each), "float32", "random") for each in inputs]
+        self._inputs = [device.tensors.fill((1, *each), "float32", "random") for each in inputs]
         self._sample_bytes = 4 * sum(int(np.prod(each)) for each in inputs)
 
     def warm_up(self) -> None:

@@ -28,8 +28,10 @@ def import_tvm() -> None:
     os.environ.setdefault("TVM_BIND_THREADS", "0")
     os.environ.setdefault("TVM_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    import tvm.rpc.server  # noqa: F401 (what a session needs is then in memory)
+    # What a session needs is then in memory.
     from tvm.libinfo import package_lib_paths
+
+    import tracker.session_timing  # noqa: F401
 
     extra = next(
         path for folder in package_lib_paths() if (path := folder / "libtvm_runtime_extra.so").exists()
@@ -60,6 +62,8 @@ class _Folder:
 def _register(level: Level | None) -> None:
     from tvm_ffi import register_global_func
 
+    from tracker.session_timing import OwnTiming
+
     def description() -> str:
         return describe(read_text, platform.machine(), "blinknet", level).to_json()
 
@@ -70,6 +74,7 @@ def _register(level: Level | None) -> None:
         ("resident_bytes", resident_bytes),
         ("read_text", read_text),
         ("trim", trim),
+        ("time_function", OwnTiming()),
         ("predict", predict),
         ("predict_several", predict_several),
     ):

@@ -1,11 +1,18 @@
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tvm
 from tvm import rpc
 
+from tests.tracker.models import MATMUL
 from tests.tracker.servers import state_of, wait_until
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
+from tracker.session_timing import OwnTiming
+from tracker.timing import TimingPolicy
 
 
 def test_any_tvm_client_can_use_the_agent(tracker: Address, agent: DeviceKey) -> None:
@@ -30,3 +37,13 @@ def test_any_tvm_client_hears_that_its_time_is_over(tracker: Address, agent: Dev
     with pytest.raises(tvm.error.RPCSessionTimeoutError):
         remote.get_function("blinknet.resident_bytes")
     del remote
+
+
+def test_a_device_times_a_function_by_itself(kernels: Path) -> None:
+    library, own = tvm.runtime.load_module(str(kernels)), OwnTiming()
+    request = json.dumps([MATMUL.arguments, asdict(TimingPolicy(max_repeats=7))])
+    number, seconds = json.loads(own(library, "matmul", request))
+    assert number > 1
+    assert len(seconds) <= 7
+    assert min(seconds) > 0
+    assert json.loads(own(library, "nothing", request)) is None
