@@ -58,6 +58,13 @@ def _limit_threads(count: int) -> None:
     os.environ.update(SINGLE_THREAD | {"TVM_NUM_THREADS": str(count)})
 
 
+def other_load(seconds: float = 1.0) -> float:
+    """The share of all cores' time that others take while this process sleeps for so long."""
+    import psutil
+
+    return float(psutil.cpu_percent(seconds)) / 100
+
+
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor as Linux names it; its architecture where Linux does not."""
     named = (line.partition(":") for line in cpuinfo.read_text().splitlines())

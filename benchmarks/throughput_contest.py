@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.machine import cpu_name, kept_to
+from benchmarks.machine import cpu_name, kept_to, other_load
 from benchmarks.metaschedule_rival import Effort, Export, Rivals, Way, default_effort, rivals
 from benchmarks.throughput_fleet import class_work, fleet, shares
 from benchmarks.throughput_ours import Ours, Pass, warm_up
@@ -44,24 +44,26 @@ class Size:
     workers: tuple[int, ...]
     """Of RPCRunner, a device."""
     scaled_batches: int
-    """Libraries that each of the waiting devices is given."""
+    """Libraries that each of the waiting devices is given in a round."""
+    scaled_rounds: int
 
 
-FULL = Size(("cifar10_quick", "vgg16"), 4, 24, 3, ("default", "shared"), (1, 2), 4)
-QUICK = Size(("cifar10_quick",), 4, 8, 2, ("default",), (2,), 1)
+FULL = Size(("cifar10_quick", "vgg16"), 4, 24, 3, ("default", "shared"), (1, 2), 4, 3)
+QUICK = Size(("cifar10_quick",), 2, 16, 2, ("default",), (2,), 1, 1)
 
 
 def contest(size: Size, screen: Console) -> dict[str, Any]:
     """Measure, print the table, and give the figures of the last line."""
+    load = other_load()
     host, timing = embedded.host_cores(size.devices), embedded.timing_cores(size.devices)
     with kept_to(host), ExitStack() as stack:
-        scaled = scaling(SCALED_DEVICES, timing, SCALED_BATCH, size.scaled_batches, size.rounds)
+        scaled = scaling(SCALED_DEVICES, timing, SCALED_BATCH, size.scaled_batches, size.scaled_rounds)
         tracker, keys = stack.enter_context(fleet(timing))
         ray_crew.connect()
         crew = stack.enter_context(closing(Crew(tracker, SESSION_TIMEOUT_S)))
         said = warm_up(crew, keys)
         cores = {key: timing_cores(each) for key, each in said.items()}
-        screen.print(_setting(size, cores, host), markup=False)
+        screen.print(_setting(size, cores, host, load), markup=False)
         work = class_work(size.networks, said, size.kernels)
         ours = Ours(crew, said, work, host)
         first = ours.measure(keys)  # Also: Ray's workers have then compiled, and the actors have timed.
@@ -70,15 +72,15 @@ def contest(size: Size, screen: Console) -> dict[str, Any]:
         )
         evidence = _play(size, ours, them, keys, first, cores)
     screen.print(table(evidence))
-    return figures(evidence) | {"scaling_16_devices": scaled}
+    return figures(evidence) | {"scaling_16_devices": scaled, "other_load": load}
 
 
-def _setting(size: Size, cores: Mapping[DeviceKey, frozenset[str]], host: Sequence[int]) -> str:
+def _setting(size: Size, cores: Mapping[DeviceKey, frozenset[str]], host: Sequence[int], load: float) -> str:
     timed = sorted({int(each.rpartition("/")[2]) for several in cores.values() for each in several})
     on, elsewhere = (", ".join(map(str, each)) for each in (timed, host))
     return (
         f"{cpu_name()}; {size.devices} devices time on core {on}, all else runs on core {elsewhere}; "
-        f"{size.kernels} kernels a device, {size.rounds} rounds"
+        f"{size.kernels} kernels a device, {size.rounds} rounds; others took {load:.0%} of all cores before"
     )
 
 
