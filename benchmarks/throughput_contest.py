@@ -18,7 +18,7 @@ from benchmarks.machine import cpu_name, kept_to, other_load
 from benchmarks.metaschedule_rival import Effort, Export, Rivals, Way, default_effort, rivals
 from benchmarks.throughput_fleet import class_work, fleet, shares
 from benchmarks.throughput_ours import Ours, Pass, warm_up
-from benchmarks.throughput_report import Contender, Evidence, busy_share, figures, mean_effort, medians, table
+from benchmarks.throughput_report import Contender, Evidence, core_share, figures, mean_effort, medians, table
 from benchmarks.throughput_scaling import scaling
 from cluster import crew as ray_crew
 from cluster import embedded
@@ -119,7 +119,8 @@ def _play(
         default=tuple(_contender(way, theirs[way]) for way in ways if way.effort == default_effort()),
         our_building_s=tuple(each.with_building_s for each in passes["building"]),
         their_building_s=them.building_s,
-        busy_shares=tuple(busy_share(each, cores) for each in passes["ours"]),
+        busy_shares=tuple(core_share(each, each.timed_s, cores) for each in passes["ours"]),
+        executing_shares=tuple(core_share(each, each.executed_s, cores) for each in passes["ours"]),
         alone=medians(passes["alone"]),
         together=medians([*passes["ours"], *passes["building"]]),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
@@ -41,6 +41,9 @@ class Evidence:
     their_building_s: float
     """Building alone: MetaSchedule builds first and times then."""
     busy_shares: tuple[float, ...]
+    """Of the timing cores, one entry a round, see ``core_share``."""
+    executing_shares: tuple[float, ...]
+    """The same with calls that do not count."""
     alone: Medians
     """Of devices of ours while all others rest."""
     together: Medians
@@ -60,6 +63,7 @@ def figures(evidence: Evidence) -> dict[str, Any]:
         "speedup_vs_rpcrunner_defaults": speedup(ours, default),
         "speedup_with_building": (evidence.their_building_s + median(equal.seconds)) / building_s,
         "device_busy_share": median(evidence.busy_shares),
+        "device_executing_share": median(evidence.executing_shares),
         "inflation": inflation(evidence.together, evidence.alone),
         "rpcrunner_inflation": inflation(equal.medians, evidence.alone),
         "rpcrunner": {"equal effort": equal.name, "default effort": default.name},
@@ -108,14 +112,16 @@ def medians(passes: Sequence[Pass]) -> Medians:
     return {key: median(values) for key, values in found.items()}
 
 
-def busy_share(one: Pass, cores: Mapping[DeviceKey, frozenset[str]]) -> float:
-    """Share of a pass in which a timing core executed what was timed; the mean over those cores.
+def core_share(
+    one: Pass, spent_s: Callable[[DeviceKey], float], cores: Mapping[DeviceKey, frozenset[str]]
+) -> float:
+    """Share of a pass in which a timing core was used as ``spent_s`` counts it; the mean over those cores.
 
     Devices that share a core take turns, so the core's share is the sum of theirs.
     """
     every = sorted(frozenset().union(*cores.values()))
-    timed = {core: sum(one.timed_s(each) for each, own in cores.items() if core in own) for core in every}
-    return fmean(timed[core] / one.seconds for core in every)
+    spent = {core: sum(spent_s(each) for each, own in cores.items() if core in own) for core in every}
+    return fmean(spent[core] / one.seconds for core in every)
 
 
 def mean_effort(passes: Sequence[Pass]) -> tuple[float, float]:

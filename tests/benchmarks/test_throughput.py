@@ -8,7 +8,7 @@ import pytest
 from benchmarks.metaschedule_rival import Effort, Way, default_effort, rivals
 from benchmarks.throughput_fleet import ClassWork, class_work, fleet, shares, spread
 from benchmarks.throughput_ours import Ours, Pass, warm_up
-from benchmarks.throughput_report import Contender, Evidence, busy_share, figures, mean_effort, medians, table
+from benchmarks.throughput_report import Contender, Evidence, core_share, figures, mean_effort, medians, table
 from benchmarks.throughput_scaling import scaling
 from cluster import crew as ray_crew
 from cluster.crew import Crew
@@ -34,6 +34,7 @@ EVIDENCE = Evidence(
     our_building_s=(5.0, 4.0, 6.0),
     their_building_s=30.0,
     busy_shares=(0.7, 0.9, 0.8),
+    executing_shares=(0.8, 0.95, 0.9),
     alone=MEDIANS,
     together={key: 1.02 * value for key, value in MEDIANS.items()},
 )
@@ -46,7 +47,7 @@ def test_the_last_line_holds_us_against_the_fastest_way_to_use_the_rival():
     assert told["speedup_vs_rpcrunner_defaults"] == 30.0
     assert told["speedup_with_building"] == (30.0 + 10.0) / 5.0
     assert told["variants_per_s_with_building"] == 8.0
-    assert told["device_busy_share"] == 0.8
+    assert (told["device_busy_share"], told["device_executing_share"]) == (0.8, 0.9)
     assert told["inflation"] == pytest.approx(1.02)
     assert told["rpcrunner_inflation"] == pytest.approx((1.5 + 1.2) / 2)
     assert told["rpcrunner"]["equal effort"] == "RPCRunner, fast"
@@ -65,9 +66,19 @@ def test_a_core_is_busy_with_the_timed_calls_of_all_its_devices():
     one = Pass(0.5, 0.5, {ONE: {"a": TIMING, "b": TIMING}, TWO: {"a": TIMING}, THREE: {}})
     shared, own = frozenset({"host/1"}), frozenset({"host/2"})
     assert one.count == 3
-    assert busy_share(one, {ONE: shared, TWO: shared}) == pytest.approx(3 * 10 * 6e-3 / 0.5)
-    assert busy_share(one, {ONE: shared, TWO: own}) == pytest.approx((2 + 1) / 2 * 10 * 6e-3 / 0.5)
-    assert busy_share(one, {ONE: shared, THREE: own}) == pytest.approx(1 * 10 * 6e-3 / 0.5)
+    assert core_share(one, one.timed_s, {ONE: shared, TWO: shared}) == pytest.approx(3 * 10 * 6e-3 / 0.5)
+    assert core_share(one, one.timed_s, {ONE: shared, TWO: own}) == pytest.approx(
+        (2 + 1) / 2 * 10 * 6e-3 / 0.5
+    )
+    assert core_share(one, one.timed_s, {ONE: shared, THREE: own}) == pytest.approx(1 * 10 * 6e-3 / 0.5)
+
+
+def test_a_device_also_executes_what_does_not_count():
+    once = replace(TIMING, number=1)
+    one = Pass(0.5, 0.5, {ONE: {"a": TIMING}, TWO: {"a": once}})
+    assert one.executed_s(ONE) == pytest.approx(one.timed_s(ONE) + 4 * 2e-3)
+    assert one.executed_s(TWO) == pytest.approx(6e-3 + 2 * 2e-3)
+    assert one.executed_s(THREE) == 0.0
 
 
 def test_effort_and_medians_are_over_all_passes():
