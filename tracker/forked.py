@@ -73,9 +73,12 @@ class SessionProcesses:
                     self._server = _Server()
                 try:
                     return self._server.fork()
-                except OSError:
+                except BaseException as error:
+                    # An answer that comes later would be taken for that to the next request.
                     last_words = self._server.end()
                     self._server = None
+                    if not isinstance(error, OSError):
+                        raise
         raise TrackerError(f"no process for a session could be started; the last words of one: {last_words}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -23,13 +24,28 @@ def time_function(
     Our own agent takes them by itself, in one round trip.
     """
     if own := device.function("blinknet.time_function"):
-        answer = json.loads(own(module, symbol, json.dumps([arguments, asdict(policy)])))
-        number, seconds = answer or (0, ())
+        answer = own(module, symbol, json.dumps([arguments, asdict(policy)]))
+        number, seconds = read_answer(answer, policy.max_repeats)
     else:
         number, seconds = _time_from_here(device, module, symbol, arguments, policy)
     if not seconds:
         raise MissingFunctionError(f"the library has no function {symbol}")
     return Timing(symbol, number, tuple(seconds), policy.settled(seconds))
+
+
+def read_answer(text: str, max_repeats: int) -> tuple[int, tuple[float, ...]]:
+    """Calls in a repeat, and seconds of each repeat; nothing where the device has no such function.
+
+    Raises ValueError for what no timing can be.
+    """
+    answer = json.loads(text)
+    if answer is None:
+        return 0, ()
+    number, seconds = answer
+    times = all(isinstance(each, float) and 0 <= each < math.inf for each in seconds)
+    if not (isinstance(number, int) and number > 0 and times and 0 < len(seconds) <= max(2, max_repeats)):
+        raise ValueError(f"the device's answer is no timing: {text[:100]}")
+    return number, tuple(seconds)
 
 
 def _time_from_here(

@@ -42,6 +42,11 @@ def test_no_budget_still_gives_a_repeat() -> None:
     assert len(adaptive_repeats(Device(1e-5), TimingPolicy(budget_s=0.0))[1]) == 1
 
 
+def test_a_call_may_be_shorter_than_a_tick() -> None:
+    device = Device(0.0, 0.0, *[2e-9] * 6)
+    assert adaptive_repeats(device, TimingPolicy(budget_s=60.0))[1] == (2e-9,) * 6
+
+
 def test_there_are_no_more_repeats_than_allowed() -> None:
     _, seconds = adaptive_repeats(Device(1e-5, 1e-3), TimingPolicy(budget_s=60.0, max_repeats=20))
     assert len(seconds) == 20

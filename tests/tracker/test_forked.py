@@ -93,6 +93,23 @@ def test_a_stopped_server_is_replaced(processes: SessionProcesses, monkeypatch: 
     assert is_gone(stopped.pid)
 
 
+def test_an_interrupted_start_confuses_nobody(
+    processes: SessionProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "recv_fds", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            processes.start()
+    with started(processes) as (process, connection):
+        assert asked(connection) == "failed"
+        process.kill()
+        with pytest.raises(EOFError):
+            connection.recv()
+
+
 def test_a_server_that_cannot_start_is_named_with_its_last_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
