@@ -54,19 +54,15 @@ class Way:
 
     export: Export
     workers: int
-    effort: Effort
+    own_effort: bool = False
+    """As by default, instead of ours."""
 
     @property
     def name(self) -> str:
         """For people."""
         linked = {"default": "", "shared": ", linked on the host"}[self.export]
-        return f"RPCRunner, workers a device: {self.workers}{linked}"
-
-    @property
-    def spent(self) -> str:
-        """On a kernel, for people."""
-        defaults = " (its default)" if self.effort == default_effort() else ""
-        return f"{self.effort.repeat} repeats, each {self.effort.min_repeat_ms} ms or more{defaults}"
+        effort = ", its own effort" if self.own_effort else ""
+        return f"RPCRunner, workers a device: {self.workers}{linked}{effort}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +94,14 @@ class Rivals:
             first = {device: [several[0]] * workers for device, several in self._any_artifacts().items()}
             self._run(workers, Effort(1, 1, 0), first)
 
-    def run(self, way: Way) -> tuple[float, Medians]:
+    def run(self, way: Way, effort: Effort) -> tuple[float, Medians]:
         """Seconds, and the median of each kernel's repeats; all devices at once.
 
         Raises RuntimeError for a failure.
         """
         work = self._artifacts[way.export]
         start = perf_counter()
-        found = self._run(way.workers, way.effort, work)
+        found = self._run(way.workers, effort, work)
         seconds = perf_counter() - start
         return seconds, {
             (device, artifact.request): median(repeats)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.machine import cpu_name, kept_to, other_load
 from benchmarks.metaschedule_rival import Effort, Export, Rivals, Way, default_effort, rivals
 from benchmarks.throughput_fleet import class_work, fleet, shares
-from benchmarks.throughput_ours import Ours, Pass, warm_up
+from benchmarks.throughput_ours import Medians, Ours, Pass, warm_up
 from benchmarks.throughput_report import Contender, Evidence, core_share, figures, mean_effort, medians, table
 from benchmarks.throughput_scaling import scaling
 from cluster import crew as ray_crew
@@ -66,11 +66,11 @@ def contest(size: Size, screen: Console) -> dict[str, Any]:
         screen.print(_setting(size, cores, host, load), markup=False)
         work = class_work(size.networks, said, size.kernels)
         ours = Ours(crew, said, work, host)
-        first = ours.measure(keys)  # Also: Ray's workers have then compiled, and the actors have timed.
+        ours.measure(keys)  # Ray's workers have then compiled, and the actors have timed.
         them = stack.enter_context(
             rivals(tracker, work, shares(work, keys), size.exports, size.workers, len(host))
         )
-        evidence = _play(size, ours, them, keys, first, cores)
+        evidence = _play(size, ours, them, keys, cores)
     screen.print(table(evidence))
     return figures(evidence) | {"scaling_16_devices": scaled, "other_load": load}
 
@@ -84,39 +84,40 @@ def _setting(size: Size, cores: Mapping[DeviceKey, frozenset[str]], host: Sequen
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One pass of RPCRunner."""
+
+    effort: Effort
+    seconds: float
+    medians: Medians
+
+
 def _play(
-    size: Size,
-    ours: Ours,
-    them: Rivals,
-    keys: Sequence[DeviceKey],
-    first: Pass,
-    cores: Mapping[DeviceKey, frozenset[str]],
+    size: Size, ours: Ours, them: Rivals, keys: Sequence[DeviceKey], cores: Mapping[DeviceKey, frozenset[str]]
 ) -> Evidence:
-    """Everybody once a round, in an order that is shuffled anew, always the same way."""
-    ways = _ways(size, mean_effort([first])[0])
+    """Everybody once a round; we begin, as a restless machine makes us repeat more, and then the rival too.
+
+    The others come in an order that is shuffled anew, always the same way.
+    """
     passes: dict[str, list[Pass]] = {"ours": [], "building": [], "alone": []}
-    theirs: dict[Way, list[Any]] = {each: [] for each in ways}
-    turns: list[Callable[[], None]] = [
-        lambda: passes["ours"].append(ours.measure(keys)),
+    theirs: dict[Way, list[_Turn]] = {each: [] for each in _ways(size)}
+    turns: list[Callable[[], object]] = [
         lambda: passes["building"].append(ours.measure(keys, afresh=True)),
         lambda: passes["alone"].extend(ours.measure([each]) for each in _only_ones(keys)),
-        *(partial(lambda way: theirs[way].append(them.run(way)), each) for each in ways),
+        *(partial(_take_turn, them, way, passes["ours"], theirs[way]) for way in theirs),
     ]
     order = np.random.default_rng(0)
     for _ in range(size.rounds):
+        passes["ours"].append(ours.measure(keys))
         for index in order.permutation(len(turns)):
             turns[index]()
-    repeats, timed_s = mean_effort(passes["ours"])
+    contenders = {way: _contender(way, several) for way, several in theirs.items()}
     return Evidence(
-        kernels=first.count,
-        ours=Contender(
-            "BlinkNet",
-            f"{repeats:.0f} repeats, {1e3 * timed_s:.0f} ms",
-            tuple(each.seconds for each in passes["ours"]),
-            medians(passes["ours"]),
-        ),
-        equal=tuple(_contender(way, theirs[way]) for way in ways if way.effort != default_effort()),
-        default=tuple(_contender(way, theirs[way]) for way in ways if way.effort == default_effort()),
+        kernels=passes["ours"][0].count,
+        ours=_us(passes["ours"]),
+        equal=tuple(each for way, each in contenders.items() if not way.own_effort),
+        default=tuple(each for way, each in contenders.items() if way.own_effort),
         our_building_s=tuple(each.with_building_s for each in passes["building"]),
         their_building_s=them.building_s,
         busy_shares=tuple(core_share(each, each.timed_s, cores) for each in passes["ours"]),
@@ -126,27 +127,42 @@ def _play(
     )
 
 
+def _take_turn(them: Rivals, way: Way, ours: Sequence[Pass], turns: list[_Turn]) -> None:
+    effort = default_effort() if way.own_effort else equal_effort(ours[-1])
+    turns.append(_Turn(effort, *them.run(way, effort)))
+
+
+def equal_effort(ours: Pass) -> Effort:
+    """As many repeats as we took on average, and as long."""
+    repeats, _ = mean_effort([ours])
+    return Effort(1, round(repeats), round(1e3 * TimingPolicy().min_repeat_s))
+
+
 def _only_ones(keys: Sequence[DeviceKey]) -> list[DeviceKey]:
     """Devices that time all kernels of their class, alone and with others around."""
     units = Counter(each.device_class for each in keys)
     return [each for each in keys if units[each.device_class] == 1] or list(keys[:1])
 
 
-def _ways(size: Size, repeats: float) -> list[Way]:
+def _ways(size: Size) -> list[Way]:
     """RPCRunner with our effort in every way, and with its own in the way that is usually the fastest."""
-    equal = Effort(1, round(repeats), round(1e3 * TimingPolicy().min_repeat_s))
-    most = max(size.workers)
     return [
-        *(Way(export, workers, equal) for export, workers in product(size.exports, size.workers)),
-        Way("default", most, default_effort()),
+        *(Way(export, workers) for export, workers in product(size.exports, size.workers)),
+        Way("default", max(size.workers), own_effort=True),
     ]
 
 
-def _contender(way: Way, results: Sequence[tuple[float, Mapping[tuple[DeviceKey, str], float]]]) -> Contender:
-    kernels = results[0][1].keys()
+def _us(passes: Sequence[Pass]) -> Contender:
+    repeats, timed_s = mean_effort(passes)
+    effort = f"{repeats:.0f} repeats, {1e3 * timed_s:.0f} ms in all"
+    return Contender("BlinkNet", effort, tuple(each.seconds for each in passes), medians(passes))
+
+
+def _contender(way: Way, turns: Sequence[_Turn]) -> Contender:
+    repeats, least_ms = mean(each.effort.repeat for each in turns), turns[0].effort.min_repeat_ms
     return Contender(
         way.name,
-        way.spent,
-        tuple(seconds for seconds, _ in results),
-        {each: median(found[each] for _, found in results) for each in kernels},
+        f"{repeats:.0f} repeats, each {least_ms} ms or more",
+        tuple(each.seconds for each in turns),
+        {key: median(each.medians[key] for each in turns) for key in turns[0].medians},
     )

@@ -66,9 +66,9 @@ def figures(evidence: Evidence) -> dict[str, Any]:
         "device_executing_share": median(evidence.executing_shares),
         "inflation": inflation(evidence.together, evidence.alone),
         "rpcrunner_inflation": inflation(equal.medians, evidence.alone),
-        "rpcrunner": {"equal effort": equal.name, "default effort": default.name},
-        "effort": {"BlinkNet": ours.effort, "equal effort": equal.effort, "default effort": default.effort},
-        "seconds": {each.name + ": " + each.effort: each.seconds for each in _all(evidence)},
+        "rpcrunner": {"equal effort": equal.name, "own effort": default.name},
+        "effort": {each.name: each.effort for each in _all(evidence)},
+        "seconds": {each.name: each.seconds for each in _all(evidence)},
     }
 
 

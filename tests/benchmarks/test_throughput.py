@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.metaschedule_rival import Effort, Way, default_effort, rivals
+from benchmarks.throughput_contest import equal_effort
 from benchmarks.throughput_fleet import ClassWork, class_work, fleet, shares, spread
 from benchmarks.throughput_ours import Ours, Pass, warm_up
 from benchmarks.throughput_report import Contender, Evidence, core_share, figures, mean_effort, medians, table
@@ -105,7 +106,7 @@ def test_both_time_the_same_kernels_on_the_same_devices():
             first = Ours(crew, said, work, sorted(os.sched_getaffinity(0))).measure(keys)
             given = shares(work, keys)
             with rivals(tracker, work, given, ["default", "shared"], [1], 1) as them:
-                theirs = [them.run(Way(each, 1, Effort(1, 3, 0))) for each in ("default", "shared")]
+                theirs = [them.run(Way(each, 1), Effort(1, 3, 0)) for each in ("default", "shared")]
     asked = {(device, request) for device, requests in given.items() for request in requests}
     assert medians([first]).keys() == asked
     assert first.count == len(asked) == 4
@@ -115,9 +116,11 @@ def test_both_time_the_same_kernels_on_the_same_devices():
         assert min(found.values()) > 0
 
 
-def test_the_rival_s_own_effort_is_what_tvm_says():
+def test_the_rival_s_effort_is_tvm_s_own_or_as_many_repeats_as_ours():
     assert default_effort() == Effort(3, 1, 100)
-    assert "its default" in Way("default", 1, default_effort()).spent
+    passes = Pass(1.0, 1.0, {ONE: {"a": TIMING, "b": replace(TIMING, seconds=(1e-3,) * 8)}})
+    assert equal_effort(passes) == Effort(1, 6, 1)
+    assert Way("default", 2, own_effort=True).name != Way("default", 2).name
 
 
 def test_waiting_devices_wait_together():
