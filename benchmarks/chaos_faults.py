@@ -242,7 +242,8 @@ def _title(process: psutil.Process) -> str:
 
 
 def _serves(process: psutil.Process) -> bool:
-    """Whether a session's process hangs on it."""
+    """Whether its fork server has a session's process."""
     with contextlib.suppress(psutil.Error):
-        return any("session_child" in _title(each) for each in process.children(recursive=True))
+        servers = [each for each in process.children() if "tracker.fork_server" in _title(each)]
+        return any(each.children() for each in servers)
     return False

@@ -95,6 +95,10 @@ class Conversation:
             self._connection.close()
         return SessionFailed(self._failure)
 
+    def interrupt(self) -> None:
+        """From any thread: what another one awaits fails at once."""
+        self._process.interrupt()
+
     def close(self) -> None:
         """Frees the device; may be called twice."""
         if self._failure is None:

@@ -34,18 +34,25 @@ class SessionProcess:
         self._lifeline = lifeline
         self._log = log
         self._ended = False
+        self._lock = threading.Lock()
 
     def log_tail(self) -> str:
         """The last lines that it wrote."""
         return self._log.tail()
 
+    def interrupt(self) -> None:
+        """Kills it from any thread, and leaves the rest to whoever talks with it."""
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if not self._ended:
+                signal.pidfd_send_signal(self._process, signal.SIGKILL)
+
     def kill(self) -> None:
         """Kills it at once; may be called twice."""
-        if self._ended:
-            return
-        self._ended = True
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        self.interrupt()
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
         ended = select.poll()
         ended.register(self._process, select.POLLIN)
         ended.poll(1000 * _END_S)

@@ -160,6 +160,10 @@ class Session:
         allowed_s = deadline_s + 2 * transfer_s(_size(library, parameters))
         return int(self._ask("measure_peak", *arguments, deadline_s=allowed_s))
 
+    def interrupt(self) -> None:
+        """From any thread, at any time: whatever another one awaits from the device fails at once."""
+        self._conversation.interrupt()
+
     def close(self) -> None:
         """Frees the device; may be called twice."""
         self._conversation.close()

@@ -1,14 +1,14 @@
 """Driving one device: times kernels, runs whole configurations.
 
 Every piece of work has a session in a process that can be killed: one of its own, or that of the batch before
-it (``workers.kept_session``). The device is soon free for others in between, and nothing
-that went wrong is carried over.
+it (``workers.kept_session``). The device is soon free for others in between, and nothing that went wrong is
+carried over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -134,7 +134,7 @@ class DeviceDriver:
         )
         return RunResult(seconds, exact_seconds, peak, answers)
 
-    def _session(self, payload_bytes: int = 0) -> AbstractContextManager[Session]:
+    def _session(self, payload_bytes: int = 0) -> Session:
         """With so much time on top as the payload takes on a slow link."""
         self._keeper.release()
         allowed_s = self.session_timeout_s + transfer_s(payload_bytes)

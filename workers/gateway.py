@@ -6,10 +6,6 @@ process of its own that can be killed: a device that hangs holds up no other.
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 from tracker.address import Address
@@ -22,26 +18,21 @@ from workers.device import BatchResult, DeviceDriver, RunResult
 class DismissableDriver(DeviceDriver):
     """A driver whose session another thread can end."""
 
-    _pid: int | None = None
+    _latest: Session | None = None
     _dismissed = False
 
     def dismiss(self) -> None:
         """Kill the session under way and begin no other: what it was doing ends with a failure."""
         self._dismissed = True
-        if self._pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+        if self._latest is not None:
+            self._latest.interrupt()
 
-    @contextmanager
-    def _session(self, payload_bytes: int = 0) -> Iterator[Session]:
-        with super()._session(payload_bytes) as session:
-            self._pid = session.pid
-            try:
-                if self._dismissed:
-                    raise SessionFailed(Failure("skipped", "it was dismissed", str(self.key), "open"))
-                yield session
-            finally:
-                self._pid = None
+    def _session(self, payload_bytes: int = 0) -> Session:
+        self._latest = super()._session(payload_bytes)
+        if self._dismissed:
+            self._latest.close()
+            raise SessionFailed(Failure("skipped", "it was dismissed", str(self.key), "open"))
+        return self._latest
 
 
 class Gateway:
