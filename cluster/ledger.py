@@ -17,6 +17,7 @@ from cluster.table import Table
 from cost_model.accuracy import EXACT, AccuracyModel
 from cost_model.device_event import DeviceEvent
 from cost_model.features import Sample
+from cost_model.fingerprint import Fingerprint, known_fingerprint
 from cost_model.latency import LatencyModel
 from cost_model.measurement import (
     Evaluation,
@@ -28,6 +29,7 @@ from cost_model.measurement import (
 from cost_model.speed_factors import SpeedFactor, speed_factors
 from cost_model.store import Store
 from runtime.configuration import Costs, percentile_upper_bound
+from tracker.device import Description
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,10 @@ class Ledger:
         self._store.append_device_events(events)
 
     # --- asking
+
+    def fingerprint(self, device: str, description: Description) -> Fingerprint | None:
+        """What the device can do, if it was ever measured while it described itself like this."""
+        return known_fingerprint(self._store.device_events(device), description)
 
     def settled(self, device_class: str) -> frozenset[str]:
         """Requests that were measured on the class or are known to fail there."""

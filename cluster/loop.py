@@ -66,6 +66,13 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeFingerprint:
+    """Measure what a device can do at most, ahead of the first work that it times."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What the run promises, and how patiently."""
 
@@ -102,6 +109,8 @@ class Loop:
         self._watch = Watch(fleet, recorder.device_event, terms.tracker_patience_s)
         self._deaths: Counter[Any] = Counter()
         self._unattended_since: dict[str, float] = {}
+        self._unmeasured: dict[str, Description] = {}
+        """Devices without a fingerprint."""
 
     def run(self, show: Callable[[Callable[[], Sequence[Progress]]], None]) -> None:
         """Until every device of every class has an outcome, or its class is given up."""
@@ -172,8 +181,8 @@ class Loop:
 
     def _outcome(self, command: Any, result: Any) -> Event | None:
         match command:
-            case Describe(device):
-                return self._described(device, result)
+            case Describe() | TakeFingerprint():
+                return self._introduced(command, result)
             case Build(batch):
                 return self._built(batch, result)
             case Measure(device, batch):
@@ -190,6 +199,12 @@ class Loop:
                 return self._ran(device, selection, result)
         raise AssertionError(f"nothing is started for {command}")
 
+    def _introduced(self, command: Describe | TakeFingerprint, result: Any) -> Event | None:
+        if isinstance(command, Describe):
+            return self._described(command.device, result)
+        self._recorder.fingerprint(command.device, result)
+        return None
+
     def _described(self, device: str, result: Any) -> Event | None:
         key = DeviceKey.parse(device)
         if not isinstance(result, Description):
@@ -198,6 +213,8 @@ class Loop:
             return None
         if not self._watch.admit(key, result, self._work.missing_features(key.device_class, result)):
             return None
+        if self._ledger.fingerprint(device, result) is None:
+            self._unmeasured[device] = result
         return DeviceJoined(device, key.device_class, timing_cores(result))
 
     def _built(self, batch: Batch, result: Any) -> Event:
@@ -250,8 +267,16 @@ class Loop:
                 reason = f"it ended {CRASHES_BEFORE_DISCARD} sessions, the last one on {device}"
                 self._recorder.failures(device_class, {request: reason})
             case _:
+                if isinstance(command, Measure | RunConfiguration):
+                    self._take_fingerprint(command.device)
                 self._crew.start(command, self._task(command))
         return None
+
+    def _take_fingerprint(self, device: str) -> None:
+        """In the time that a device was given its cores for: its actor does one thing after the other."""
+        if description := self._unmeasured.pop(device, None):
+            task = self._work.fingerprint(self._actor(device), class_of(device), description.memory_bytes)
+            self._crew.start(TakeFingerprint(device), task)
 
     def _task(self, command: Command) -> Any:
         match command:
@@ -285,7 +310,7 @@ class Loop:
 
 
 def _on_a_device(command: Any) -> bool:
-    return isinstance(command, Describe | Measure | RunConfiguration)
+    return isinstance(command, Describe | TakeFingerprint | Measure | RunConfiguration)
 
 
 def _runs_on(command: Any, device: str) -> bool:

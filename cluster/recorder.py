@@ -38,6 +38,13 @@ class Recorder:
         measured = [self._measurement(device, key, each) for key, each in timings.items()]
         self._ledger.add_measurements(class_of(device), measured, each_unit=each_unit)
 
+    def fingerprint(self, device: str, result: object) -> None:
+        """A device's fingerprint, or why it could not be taken."""
+        if isinstance(result, DeviceEvent):
+            self._ledger.add_device_events([result])
+        else:
+            self.device_event(device, "fault", f"no fingerprint: {result}")
+
     def failures(self, device_class: str, reasons: Mapping[str, str]) -> None:
         """Requests that give no latency on a class, whatever the unit."""
         device = f"{device_class}.-"

@@ -21,6 +21,7 @@ from workers.build import Executable
 from workers.tasks import (
     answer_exactly,
     assemble_configuration,
+    build_fingerprint_library,
     build_library,
     evaluate_jointly,
     evaluate_one_layer,
@@ -51,6 +52,7 @@ class Work:
         self._refitted: dict[tuple[str, ...], Any] = {}
         self._executables: dict[tuple[str, str], Any] = {}
         self._libraries: dict[int, Any] = {}
+        self._fingerprints: dict[str, Any] = {}
 
     def build(self, batch: Batch) -> Any:
         """A ``Library`` of the batch's requests; kept until a device is through with it."""
@@ -65,6 +67,15 @@ class Work:
         arguments = {each: plan.kernels[each][0].arguments(plan.target.isa) for each in batch.requests}
         policy = TimingPolicy(relative_ci=self._run.measure.relative_ci, budget_s=self._run.measure.budget_s)
         return actor.measure.remote(self._libraries[batch.number], arguments, policy)
+
+    def fingerprint(self, actor: Any, device_class: str, memory_bytes: int) -> Any:
+        """The ``DeviceEvent`` of a device's fingerprint; its library is built once a class."""
+        if device_class not in self._fingerprints:
+            target = self._plans[device_class].target
+            self._fingerprints[device_class] = build_fingerprint_library.remote(
+                target, memory_bytes, self._host_cores
+            )
+        return actor.fingerprint.remote(self._fingerprints[device_class])
 
     def drop_library(self, batch: Batch) -> None:
         """Nothing of the batch is left to measure: the object store need not keep its library."""

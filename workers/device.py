@@ -7,6 +7,7 @@ carried over.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cost_model.device_event import DeviceEvent
+from cost_model.fingerprint import fingerprint_event
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure, SessionFailed
 from tracker.session import Session, transfer_s
 from tracker.timing import ArgumentSpec, Timing, TimingPolicy, TimingRequest
 from workers.build import Executable, Library
+from workers.fingerprint import take_fingerprint
+from workers.fingerprint_kernels import FingerprintLibrary
 from workers.kept_session import SessionKeeper
 
 RUNS_A_TURN: Final = 10
@@ -75,6 +80,18 @@ class DeviceDriver:
                 return session.describe()
         except SessionFailed as error:
             return error.failure
+
+    def fingerprint(self, library: FingerprintLibrary) -> DeviceEvent | Failure:
+        """What the device can do at most, as the event that the store keeps."""
+        try:
+            with _file("fingerprint.so", library.content) as path, self._session() as session:
+                description = session.describe()
+                found = take_fingerprint(session, path, library)
+        except SessionFailed as error:
+            return error.failure
+        if isinstance(found, Failure):
+            return found
+        return fingerprint_event(str(self.key), description, found, time.time())
 
     def measure(
         self, library: Library, arguments: Mapping[str, Sequence[ArgumentSpec]], policy: TimingPolicy

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cost_model.device_event import DeviceEvent
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure, SessionFailed
@@ -46,6 +47,10 @@ class Gateway:
     def describe(self, key: DeviceKey) -> Description | Failure:
         """As ``DeviceDriver.describe``."""
         return self._driver(key).describe()
+
+    def fingerprint(self, key: DeviceKey, *work: Any) -> DeviceEvent | Failure:
+        """As ``DeviceDriver.fingerprint``."""
+        return self._driver(key).fingerprint(*work)
 
     def measure(self, key: DeviceKey, *work: Any) -> BatchResult:
         """As ``DeviceDriver.measure``."""

@@ -7,10 +7,12 @@ import ray
 from workers.accuracy import evaluate_configuration, evaluate_layer, exact_answers, refit_configuration
 from workers.build import assemble_executable, build
 from workers.device import DeviceDriver
+from workers.fingerprint_kernels import build_fingerprint
 from workers.gateway import Gateway
 from workers.sources import fingerprint
 
 build_library = ray.remote(num_cpus=1, max_retries=2)(build)
+build_fingerprint_library = ray.remote(num_cpus=1, max_retries=2)(build_fingerprint)
 assemble_configuration = ray.remote(num_cpus=1, max_retries=2)(assemble_executable)
 evaluate_one_layer = ray.remote(num_cpus=1, max_retries=2)(evaluate_layer)
 evaluate_jointly = ray.remote(num_cpus=1, max_retries=2)(evaluate_configuration)

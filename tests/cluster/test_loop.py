@@ -18,12 +18,14 @@ from cluster.events import Build, Evaluate, EvaluateJointly, Measure, RunConfigu
 from cluster.fleet import Changes, Sight
 from cluster.goal import Goal
 from cluster.ledger import Ledger, Scope
-from cluster.loop import DEATHS, Describe, Loop, Terms
+from cluster.loop import DEATHS, Describe, Loop, TakeFingerprint, Terms
 from cluster.planning import ClassPlan, common_requests, first_requests
 from cluster.recorder import Recorder
 from cluster.rounds import Rounds
 from cluster.selection import Selection, requests_of
 from cluster.watch import STRIKES
+from cost_model.device_event import DeviceEvent
+from cost_model.fingerprint import Fingerprint, fingerprint_event
 from cost_model.store import Store
 from network.errors import NetworkError
 from runtime.bounds import Bounds
@@ -39,6 +41,11 @@ ONE, TWO = DeviceKey("lab", "one"), DeviceKey("lab", "two")
 BOUNDS = Bounds.parse({"latency": "80%", "loss": "10pp"})
 
 
+def describe(key: DeviceKey) -> Description:
+    core = {"one": (0,), "two": (1,)}[key.unit]
+    return Description("x86_64", "", (), 2, 0, None, None, "host", core, 1, "blinknet")
+
+
 @dataclass
 class Crew:
     """Everything is through at once, in any order; ``fault`` may make something else of a result."""
@@ -49,8 +56,7 @@ class Crew:
     dismissed: list[DeviceKey] = field(default_factory=list)
 
     def device(self, key: DeviceKey) -> Any:
-        core = {"one": (0,), "two": (1,)}[key.unit]
-        description = Description("x86_64", "", (), 2, 0, None, None, "host", core, 1, "blinknet")
+        description = describe(key)
         return SimpleNamespace(key=key, describe=SimpleNamespace(remote=lambda: description))
 
     def dismiss(self, key: DeviceKey) -> None:
@@ -94,6 +100,9 @@ class Work:
                 for each in batch.requests
             }
         )
+
+    def fingerprint(self, actor: Any, device_class: str, memory_bytes: int) -> DeviceEvent:
+        return fingerprint_event(str(actor.key), describe(actor.key), Fingerprint(1, 2, 3, 4), 1000.0)
 
     def evaluate(self, layer: str, names: tuple[str, ...]) -> LayerEffects:
         divergences = {name: self.truth.divergence(layer, name) for name in names if name != "exact"}
@@ -221,6 +230,7 @@ class Site:
             self.runs = {str(key): ledger.runs(str(key)) for key in (ONE, TWO)}
             self.rows, self.failures = store.count(), ledger.failures("lab")
             self.story = [(each.device, each.kind) for each in store.device_events()]
+            self.events = store.device_events()
             del self.rows["device_events"]
         return coordinator
 
@@ -252,6 +262,33 @@ def test_a_second_play_does_nothing_anew(plan: ClassPlan, tmp_path: Path) -> Non
     assert_holds(site, site.play(), ONE)
     assert site.rows == rows
     assert first.outcomes == site.play().outcomes
+
+
+def kinds(site: Site, device: DeviceKey) -> list[str]:
+    return [each.kind for each in site.events if each.device == str(device)]
+
+
+def test_every_device_has_its_fingerprint_taken_once(plan: ClassPlan, tmp_path: Path) -> None:
+    site = Site(plan, tmp_path, script=[({ONE, TWO}, set())])
+    site.play()
+    assert [kinds(site, each).count("fingerprint") for each in (ONE, TWO)] == [1, 1]
+    site.play()
+    assert [kinds(site, each).count("fingerprint") for each in (ONE, TWO)] == [1, 1]
+
+
+def test_a_fingerprint_that_cannot_be_taken_is_told_and_holds_up_nothing(
+    plan: ClassPlan, tmp_path: Path
+) -> None:
+    def refuse(command: Any, result: Any) -> Any:
+        if isinstance(command, TakeFingerprint):
+            return Failure("refused", "no such function", command.device, "time")
+        return result
+
+    site = Site(plan, tmp_path, refuse)
+    assert_holds(site, site.play(), ONE)
+    told = [each for each in site.events if each.kind == "fault"]
+    assert [each.device for each in told] == [str(ONE)]
+    assert "no such function" in told[0].reason
 
 
 @pytest.mark.parametrize("kind", [Measure, EvaluateJointly, RunConfiguration])
