@@ -127,8 +127,16 @@ def _add_device(commands: Subparsers) -> None:
 
 
 def _add_devices(commands: Subparsers) -> None:
-    devices = commands.add_parser("devices", help="list what is registered with a tracker")
-    devices.add_argument("--tracker", default=DEFAULT_TRACKER, metavar="HOST:PORT")
+    devices = commands.add_parser("devices", help="who is there, what each device is, how it fares")
+    devices.add_argument(
+        "--tracker", metavar="HOST:PORT", help="default: the run's, else ray_config.yaml's, else loopback"
+    )
+    known = devices.add_mutually_exclusive_group()
+    known.add_argument("--store", type=Path, help="measurement store with what happened to devices before")
+    known.add_argument("--run", type=Path, help="folder of a run, OUT/RUN: its tracker and its store")
+    devices.add_argument("--watch", action="store_true", help="keep looking until Ctrl-C")
+    devices.add_argument("--probe", action="store_true", help="measure the fingerprints that are missing")
+    devices.add_argument("--json", action="store_true", help="everything, as one JSON object a line")
     devices.set_defaults(command=_devices)
 
 
@@ -206,13 +214,8 @@ def _device(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    from tracker.address import Address
-    from tracker.inventory import registered
+    from cluster.devices_command import Show, devices
+    from cluster.tables import console
 
-    found = registered(Address.parse(options.tracker))
-    for each in found:
-        note = "" if each.device else "  (not CLASS.UNIT: ignored)"
-        print(f"{each.key:24} {each.state:5} {each.address}{note}")
-    if not found:
-        print(f"no device; `blinknet device --tracker {options.tracker} --key CLASS.UNIT` registers one")
-    return 0
+    show = Show(options.watch, options.json, options.probe)
+    return devices(options.tracker, options.store, options.run, console(), show)

@@ -28,9 +28,9 @@ from cluster.recorder import Recorder
 from cluster.report import Evidence, KernelEstimate, compute, render
 from cluster.rounds import Rounds
 from cluster.selection import selection_of
-from cluster.settings import load_run_file
+from cluster.settings import cluster_settings, load_run_file
 from cluster.settings_fields import EMBEDDED
-from cluster.site import Site, cluster_settings, open_site
+from cluster.site import Site, open_site
 from cost_model.speed_factors import SpeedFactor
 from cost_model.store import Store
 from workers.sources import accuracy_versions, fingerprint, kernel_versions

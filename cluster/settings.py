@@ -29,7 +29,17 @@ from cluster.settings_fields import (
 from cluster.yaml_lines import SettingsError, read_yaml
 from runtime.percentiles import runs_needed
 
-__all__ = ["ClusterSettings", "RunFile", "SettingsError", "load_cluster_settings", "load_run_file"]
+__all__ = [
+    "ClusterSettings",
+    "RunFile",
+    "SettingsError",
+    "cluster_settings",
+    "load_cluster_settings",
+    "load_run_file",
+]
+
+
+CLUSTER_FILE = Path("ray_config.yaml")
 
 
 class Settings(BaseModel):
@@ -176,6 +186,11 @@ def load_run_file(path: Path) -> RunFile:
     """Read and check a run file; raises ``SettingsError``."""
     file = read_yaml(path)
     return validated(RunFile, file, file.data)
+
+
+def cluster_settings() -> ClusterSettings:
+    """Our part of ``ray_config.yaml`` in the current folder; defaults where there is none."""
+    return load_cluster_settings(CLUSTER_FILE) if CLUSTER_FILE.is_file() else ClusterSettings()
 
 
 def load_cluster_settings(path: Path) -> ClusterSettings:

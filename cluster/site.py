@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -18,7 +17,7 @@ from cluster.errors import ClusterError
 from cluster.fleet import Fleet, this_host, timing_cores
 from cluster.job import Inputs, Material, load_material, plan, target_of
 from cluster.planning import ClassPlan
-from cluster.settings import ClusterSettings, RunFile, load_cluster_settings
+from cluster.settings import ClusterSettings, RunFile
 from cluster.settings_fields import EMBEDDED
 from cluster.work import Work
 from network.link import linker
@@ -26,8 +25,6 @@ from network.target import Target
 from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from workers.device import DeviceDriver
-
-CLUSTER_FILE = Path("ray_config.yaml")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,11 +43,6 @@ class Site:
     plans: Mapping[str, ClassPlan]
     work: Work
     crew: Crew
-
-
-def cluster_settings() -> ClusterSettings:
-    """Our part of ``ray_config.yaml`` in the current folder; defaults where there is none."""
-    return load_cluster_settings(CLUSTER_FILE) if CLUSTER_FILE.is_file() else ClusterSettings()
 
 
 @contextmanager
