@@ -15,7 +15,7 @@ from workers.tasks import DeviceActor, GatewayActor
 
 
 class Drivers(Protocol):
-    """Hands out what drives a device: ``describe``, ``measure`` and ``run``, called as Ray's methods."""
+    """Hands out what drives a device: ``describe``, ``fingerprint``, ``measure``, ``run``, called as Ray's methods."""
 
     def hire(self, key: DeviceKey) -> Any:
         """The driver of a device that has none."""
@@ -60,6 +60,7 @@ class Seat:
 
     gateway: Any
     describe: Method
+    fingerprint: Method
     measure: Method
     run: Method
 
@@ -81,10 +82,8 @@ class Gateways:
             actor = GatewayActor.options(max_concurrency=self.seats + 1)
             gateway = actor.remote(self.tracker, self.session_timeout_s)
         self._taken[gateway] = self._taken.get(gateway, 0) + 1
-        methods = (
-            Method(partial(each.remote, key)) for each in (gateway.describe, gateway.measure, gateway.run)
-        )
-        return Seat(gateway, *methods)
+        names = ("describe", "fingerprint", "measure", "run")
+        return Seat(gateway, *(Method(partial(getattr(gateway, name).remote, key)) for name in names))
 
     def dismiss(self, key: DeviceKey, driver: Seat) -> None:
         """Kills the device's session; the gateway ends with its last device."""

@@ -290,7 +290,8 @@ class Loop:
                 return self._work.evaluate_jointly(variants)
             case RunConfiguration(device, selection):
                 reference = self._ledger.exact_selection(device) or selection
-                return self._work.run(self._actor(device), class_of(device), selection, reference)
+                limit = self._memory_limit(device)
+                return self._work.run(self._actor(device), class_of(device), selection, reference, limit)
         raise AssertionError(f"{command} is no task")
 
     def _missing(self, layer: str) -> tuple[str, ...]:
@@ -304,6 +305,13 @@ class Loop:
         if final is not None:
             return follow(table, knowledge, goal, final)
         return decide(table, knowledge, goal, self._terms.policy, self._rounds.spent(device))
+
+    def _memory_limit(self, device: str) -> int | None:
+        """Bytes that a configuration may have on the device; a share needs the exact one's first run."""
+        bound, exact = self._terms.goals[class_of(device)].bounds.memory, self._ledger.exact_run(device)
+        if bound is None or (bound.relative and exact is None):
+            return None
+        return int(bound.of(0.0 if exact is None else exact.peak_bytes))
 
     def _actor(self, device: str) -> Any:
         return self._crew.device(DeviceKey.parse(device))

@@ -59,7 +59,9 @@ def _verify_device(
     """One device: bundle and exact bundle side by side; its files are written anew."""
     before = read_result(folder, device)
     driver = DeviceDriver(tracker, DeviceKey.parse(device))
-    outcome = run_bundle(folder, driver, samples, job.verify.runs)
+    memory_bytes = before.limits.memory_bytes
+    limit_bytes = None if memory_bytes is None else int(memory_bytes)
+    outcome = run_bundle(folder, driver, samples, job.verify.runs, limit_bytes)
     if isinstance(outcome, Failure):
         return outcome
     right, count = count_right(outcome.answers, samples.right)
@@ -68,12 +70,14 @@ def _verify_device(
     return _rewrite(folder, Bundle.open(folder.bundle(device)), after)
 
 
-def run_bundle(folder: RunFolder, driver: DeviceDriver, samples: Samples, runs: int) -> RunResult | Failure:
+def run_bundle(
+    folder: RunFolder, driver: DeviceDriver, samples: Samples, runs: int, limit_bytes: int | None = None
+) -> RunResult | Failure:
     """A device's bundle beside its exact one, in a session of its own; the samples are answered once."""
     device = str(driver.key)
     bundle, exact = (Bundle.open(each) for each in (folder.bundle(device), folder.exact_bundle(device)))
     outputs = [shape[1:] for shape in bundle.manifest.output_shapes.values()]
-    return driver.run(_executable(bundle), _executable(exact), samples.inputs, outputs, runs)
+    return driver.run(_executable(bundle), _executable(exact), samples.inputs, outputs, runs, limit_bytes)
 
 
 def _executable(bundle: Bundle) -> Executable:

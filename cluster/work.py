@@ -98,12 +98,18 @@ class Work:
             self._executables[key] = self._assemble(selection, target)
         return self._executables[key]
 
-    def run(self, actor: Any, device_class: str, selection: Selection, exact: Selection) -> Any:
-        """A ``RunResult`` of a selection beside the exact one."""
+    def run(
+        self,
+        actor: Any,
+        device_class: str,
+        selection: Selection,
+        exact: Selection,
+        limit_bytes: int | None,
+    ) -> Any:
+        """A ``RunResult`` of a selection beside the exact one; within a memory limit where there is one."""
         candidate, reference = (self.executable(device_class, each) for each in (selection, exact))
-        return actor.run.remote(
-            candidate, reference, self._inputs["evaluation"], self._outputs, self._run.verify.runs
-        )
+        samples, runs = self._inputs["evaluation"], self._run.verify.runs
+        return actor.run.remote(candidate, reference, samples, self._outputs, runs, limit_bytes)
 
     def deployed(self, device_class: str, selection: Selection) -> Executable:
         """The same as a value: what goes into the bundle."""

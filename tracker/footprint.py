@@ -17,11 +17,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.memory_limit import Footprint, data_bytes
 from tracker.remote import RemoteDevice
 from tracker.remote_files import DeviceFiles, open_files
 from tracker.remote_network import RemoteNetwork, Shape
 
 _SMAPS: Final = "/proc/self/smaps"
+_STATUS: Final = "/proc/self/status"
+_UNLIMITED: Final = 1 << 30
 _MAPPING: Final = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+ *(.*)$")
 
 
@@ -40,6 +43,56 @@ def measure_peak(
     network = RemoteNetwork(device, library, parameters, inputs, outputs)
     network.warm_up()
     return _owned(device, files) - before
+
+
+class OverLimitError(Exception):
+    """There is no memory left to run in once the network is loaded."""
+
+
+def run_within(
+    device: RemoteDevice,
+    library: Path,
+    parameters: Sequence[NDArray[Any]],
+    inputs: Sequence[Shape],
+    outputs: Sequence[Shape],
+    limit_bytes: int,
+    runs: int,
+) -> Footprint:
+    """The same for a network that may have ``limit_bytes``, over so many inferences.
+
+    The limit is set when parameters are loaded, so that the buffers of their transport do not count, to what
+    they leave of it. A network that needs more ends its session, or raises; OverLimitError where nothing is
+    left.
+    """
+    files = open_files(device)
+    largest = max([library.stat().st_size, *(each.nbytes for each in parameters)])
+    _use_transport(device, files, largest)
+    _start_threads(device)
+    before, data_before = _owned(device, files), _data(files)
+    network = RemoteNetwork(device, library, parameters, inputs, outputs)
+    files.trim()
+    taken = _data(files) - data_before + library.stat().st_size
+    room = limit_bytes - taken
+    if room <= 0:
+        raise OverLimitError(f"parameters and library take {taken} of {limit_bytes} bytes")
+    loaded, enforced = _data(files), files.limit_memory(room)
+    network.warm_up()
+    files.limit_memory(_UNLIMITED)  # Looking needs memory as well.
+    grown = _data(files) - loaded
+    peak = _owned(device, files) - before
+    files.limit_memory(max(0, room - grown))
+    network.times(runs)
+    return Footprint(peak, enforced)
+
+
+def _start_threads(device: RemoteDevice) -> None:
+    """Their stacks are TVM's, not the network's, and would count whole."""
+    if threads := device.function("runtime.NumThreads"):
+        threads()
+
+
+def _data(files: DeviceFiles) -> int:
+    return data_bytes(files.read(_STATUS))
 
 
 def _use_transport(device: RemoteDevice, files: DeviceFiles, size: int) -> None:

@@ -13,13 +13,17 @@ import numpy as np
 import tvm
 import tvm.runtime
 
+from tracker.memory_limit import data_bytes
 from tracker.remote import RemoteDevice
 
 _LARGEST_FILE: Final = 4 << 20
+_MARGIN: Final = 1 << 20
+"""Of free heap, in which a block might be found that cannot be mapped."""
 
 # Packed functions: (self, arguments, their count, result); a value has 16 bytes, the upper half its payload.
 # read_file(path: tensor, text: tensor, limit: int) -> bytes read, or -1; trim() gives free heap pages
-# back and lets large blocks do so by themselves, like the agent's own.
+# back and lets large blocks do so by themselves, like the agent's own. limit_data(limit: int, probe: int)
+# -> 1 if RLIMIT_DATA (2) was set and so large a block is then refused.
 _IR: Final = r"""
 @mode = private constant [2 x i8] c"r\00"
 declare ptr @fopen(ptr, ptr)
@@ -27,6 +31,32 @@ declare i32 @fgetc(ptr)
 declare i32 @fclose(ptr)
 declare i32 @malloc_trim(i64)
 declare i32 @mallopt(i32, i32)
+declare i32 @getrlimit64(i32, ptr)
+declare i32 @setrlimit64(i32, ptr)
+declare ptr @malloc(i64)
+declare void @free(ptr)
+
+define i32 @__tvm_ffi_limit_data(ptr %self, ptr %arguments, i32 %count, ptr %result) {
+  %limit_at = getelementptr i8, ptr %arguments, i32 8
+  %limit = load i64, ptr %limit_at
+  %probe_at = getelementptr i8, ptr %arguments, i32 24
+  %probe = load i64, ptr %probe_at
+  %limits = alloca [2 x i64]
+  %top_pad = call i32 @mallopt(i32 -2, i32 0)
+  %got = call i32 @getrlimit64(i32 2, ptr %limits)
+  store i64 %limit, ptr %limits
+  %set = call i32 @setrlimit64(i32 2, ptr %limits)
+  %was_set = icmp eq i32 %set, 0
+  %block = call ptr @malloc(i64 %probe)
+  %refused = icmp eq ptr %block, null
+  call void @free(ptr %block)
+  %enforced = and i1 %was_set, %refused
+  %number = zext i1 %enforced to i64
+  store i32 1, ptr %result
+  %number_at = getelementptr i8, ptr %result, i32 8
+  store i64 %number, ptr %number_at
+  ret i32 0
+}
 
 define i32 @__tvm_ffi_trim(ptr %self, ptr %arguments, i32 %count, ptr %result) {
   %mmap_threshold = call i32 @mallopt(i32 -3, i32 32768)
@@ -96,6 +126,11 @@ class Probe:
     def trim(self) -> None:
         """Gives free heap pages back to the kernel, and lets large blocks do so by themselves."""
         self._module["trim"]()
+
+    def limit_memory(self, size: int) -> bool:
+        """Lets the session's process map so many bytes more than it has; whether that is enforced."""
+        present = data_bytes(self.read("/proc/self/status"))
+        return bool(present and self._module["limit_data"](present + size, size + _MARGIN))
 
 
 def _data_layout(device: RemoteDevice) -> str:

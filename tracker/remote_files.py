@@ -10,13 +10,16 @@ from tracker.remote import RemoteDevice
 
 
 class DeviceFiles(Protocol):
-    """A device's files and heap."""
+    """A device's files, heap and memory."""
 
     def read(self, path: str) -> str:
         """A file's text; the empty text when it cannot be read."""
 
     def trim(self) -> None:
         """Gives free heap pages back to the kernel, and lets large blocks do so by themselves."""
+
+    def limit_memory(self, size: int) -> bool:
+        """Lets the session's process map so many bytes more than it has; whether that is enforced."""
 
 
 class _AgentFiles:
@@ -28,6 +31,10 @@ class _AgentFiles:
 
     def trim(self) -> None:
         self._device.session.get_function("blinknet.trim")()
+
+    def limit_memory(self, size: int) -> bool:
+        limit = self._device.function("blinknet.limit_memory")
+        return limit is not None and bool(limit(size))  # An older agent has none.
 
 
 def open_files(device: RemoteDevice) -> DeviceFiles:

@@ -23,6 +23,7 @@ from tracker.errors import TrackerError
 from tracker.failure import Failure, SessionFailed
 from tracker.inventory import registered
 from tracker.liveness import SILENCES, Watchdog, answers
+from tracker.memory_limit import Footprint
 from tracker.timing import Argument, Timing, TimingPolicy, TimingRequest
 
 Shape = tuple[int, ...]
@@ -163,6 +164,28 @@ class Session:
     def interrupt(self) -> None:
         """From any thread, at any time: whatever another one awaits from the device fails at once."""
         self._conversation.interrupt()
+
+    def run_within(
+        self,
+        library: Path,
+        parameters: Sequence[NDArray[Any]],
+        inputs: Sequence[Shape],
+        outputs: Sequence[Shape],
+        limit_bytes: int,
+        runs: int,
+        *,
+        deadline_s: float = 60.0,
+    ) -> Footprint:
+        """``measure_peak``, and ``runs`` inferences more, in a process that may have no more than the limit.
+
+        A network that needs more is ``refused``, or its session ends in a ``crash``.
+        """
+        if not self._fresh:
+            raise TrackerError("run_within needs a fresh session; open another one with Session.open")
+        arguments = (_existing(library), list(parameters), list(inputs), list(outputs), limit_bytes, runs)
+        allowed_s = deadline_s + 2 * transfer_s(_size(library, parameters))
+        footprint: Footprint = self._ask("run_within", *arguments, deadline_s=allowed_s)
+        return footprint
 
     def close(self) -> None:
         """Frees the device; may be called twice."""

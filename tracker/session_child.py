@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tracker.address import Address
 from tracker.failure import FailureKind
-from tracker.footprint import measure_peak
+from tracker.footprint import measure_peak, run_within
+from tracker.memory_limit import Footprint
 from tracker.remote import BusyError, RemoteDevice, connect
 from tracker.remote_files import describe_device
 from tracker.remote_network import RemoteNetwork, Shape, time_networks
@@ -86,6 +87,18 @@ class Operations:
     ) -> int:
         """See ``Session.measure_peak``."""
         return measure_peak(self._device, library, parameters, inputs, outputs)
+
+    def run_within(
+        self,
+        library: Path,
+        parameters: Sequence[NDArray[Any]],
+        inputs: Sequence[Shape],
+        outputs: Sequence[Shape],
+        limit_bytes: int,
+        runs: int,
+    ) -> Footprint:
+        """See ``Session.run_within``."""
+        return run_within(self._device, library, parameters, inputs, outputs, limit_bytes, runs)
 
     def answered(self) -> bool:
         """Whether the device still answers: TVM has many errors for one that does not."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tracker.facts import describe
 from tracker.levels import Level
+from tracker.memory_limit import limit_memory
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -72,6 +73,7 @@ def _register(level: Level | None) -> None:
         ("reset_peak", reset_peak),
         ("peak_bytes", peak_bytes),
         ("resident_bytes", resident_bytes),
+        ("limit_memory", limit_memory),
         ("read_text", read_text),
         ("trim", trim),
         ("time_function", OwnTiming()),

@@ -39,6 +39,12 @@ ATTEMPTS: Final = 3
 CALM_TAIL: Final = 1.3
 """Of an undisturbed device: the 95th percentile over the median."""
 KILLS_A_SESSION: Final = ("crash", "timeout")
+DIES_OF_MEMORY: Final = ("crash", "refused")
+LIMITED_ATTEMPTS: Final = 2
+"""A session may end for another reason once; memory that is not there is not there the second time."""
+RUNS_WITHIN_LIMIT: Final = 20
+Shapes = tuple[Sequence[tuple[int, ...]], Sequence[tuple[int, ...]]]
+"""Of one sample of each input and of each output."""
 CANDIDATE, EXACT = "candidate", "exact"
 
 
@@ -121,18 +127,20 @@ class DeviceDriver:
         inputs: Sequence[NDArray[np.float32]],
         outputs: Sequence[tuple[int, ...]],
         runs: int,
+        limit_bytes: int | None = None,
     ) -> RunResult | Failure:
         """Time a configuration beside the exact one ``runs`` times, answer the inputs, find the peak memory.
 
         ``inputs`` are ``(samples, channels, height, width)`` of each input, ``outputs`` the shapes of one
-        answer of each output. The peak has a session of its own: that of the timings holds two networks.
+        answer of each output. The peak has a session of its own: that of the timings holds two networks. With
+        a limit that session may have no more memory: a network that dies of it needs more, and says so.
         """
         try:
             with (
                 _file("candidate.so", candidate.library) as path,
                 _file("exact.so", exact.library) as reference,
             ):
-                shapes = ([each.shape[1:] for each in inputs], list(outputs))
+                shapes: Shapes = ([each.shape[1:] for each in inputs], list(outputs))
                 timed: list[Mapping[str, tuple[float, ...]]] = []
                 payload = candidate.transfer_bytes + exact.transfer_bytes + sum(x.nbytes for x in inputs)
                 while len(timed) < SESSIONS:
@@ -142,14 +150,35 @@ class DeviceDriver:
                         timed.append(_time_undisturbed(session, -(-runs // SESSIONS)))
                         if len(timed) == SESSIONS:
                             answers = session.predict(CANDIDATE, inputs)
-                with self._session(2 * candidate.transfer_bytes) as session:
-                    peak = session.measure_peak(path, candidate.arrays, *shapes)
+                peak = self._peak_bytes(path, candidate, shapes, limit_bytes)
         except SessionFailed as error:
             return error.failure
         seconds, exact_seconds = (
             tuple(each for part in timed for each in part[name]) for name in (CANDIDATE, EXACT)
         )
         return RunResult(seconds, exact_seconds, peak, answers)
+
+    def _peak_bytes(self, path: Path, candidate: Executable, shapes: Shapes, limit_bytes: int | None) -> int:
+        """The peak; above the limit where the network runs without one only."""
+        if limit_bytes is not None:
+            within = self._peak_within(path, candidate, shapes, limit_bytes)
+            if within is not None:
+                return within
+        with self._session(2 * candidate.transfer_bytes) as session:
+            peak = session.measure_peak(path, candidate.arrays, *shapes)
+        return peak if limit_bytes is None else max(peak, limit_bytes + 1)
+
+    def _peak_within(self, path: Path, candidate: Executable, shapes: Shapes, limit_bytes: int) -> int | None:
+        """The peak of a network that runs within the limit; ``None`` where it dies of it."""
+        for _ in range(LIMITED_ATTEMPTS):
+            try:
+                with self._session(2 * candidate.transfer_bytes) as session:
+                    arguments = (path, candidate.arrays, *shapes, limit_bytes, RUNS_WITHIN_LIMIT)
+                    return session.run_within(*arguments).peak_bytes
+            except SessionFailed as error:
+                if error.failure.kind not in DIES_OF_MEMORY:
+                    raise
+        return None
 
     def _session(self, payload_bytes: int = 0) -> Session:
         """With so much time on top as the payload takes on a slow link."""

@@ -83,6 +83,9 @@ class Work:
     speeds: Mapping[str, float] = field(default_factory=dict)
     last: Selection | None = None
     libraries: set[int] = field(default_factory=set)
+    dies: Callable[[Selection], bool] = lambda _: False
+    """Whether a selection runs only without a memory limit."""
+    limits: list[tuple[Selection, int | None]] = field(default_factory=list)
 
     def build(self, batch: Any) -> Library:
         self.libraries.add(batch.number)
@@ -115,8 +118,11 @@ class Work:
         selection = Selection(variants, ())
         return Effect(0.1, self.truth.correct(selection, "calibration"), SAMPLES)
 
-    def run(self, actor: Any, device_class: str, selection: Selection, exact: Selection) -> RunResult:
+    def run(
+        self, actor: Any, device_class: str, selection: Selection, exact: Selection, limit_bytes: int | None
+    ) -> RunResult:
         self.last = selection
+        self.limits.append((selection, limit_bytes))
         seconds, reference = (
             (
                 self._speed(actor)
@@ -125,7 +131,9 @@ class Work:
             * 100
             for each in (selection, exact)
         )
-        return RunResult(seconds, reference, 50_000, np.zeros((1, 4), np.float32))
+        over = limit_bytes is not None and self.dies(selection)
+        peak = limit_bytes + 1 if over and limit_bytes else 50_000
+        return RunResult(seconds, reference, peak, (np.zeros((1, 4), np.float32),))
 
     def deployed(self, device_class: str, selection: Selection) -> Executable:
         self.last = selection
@@ -194,6 +202,7 @@ class Site:
     """Of units, where they are not all the same."""
     common: int = 0
     shared: bool = False
+    dies: Callable[[Selection], bool] = lambda _: False
 
     def play(self, seed: int = 1) -> Coordinator:
         table = self.plan.table
@@ -221,7 +230,7 @@ class Site:
             self.fleet, self.crew = Fleet(list(self.script)), Crew(Random(seed), self.fault)
             rounds = Rounds(self.folder / "rounds.json", "terms")
             terms = Terms({"lab": Goal(self.bounds)}, Policy(5, 0.05), self.patience_s)
-            work = Work(truth, approximations, self.speeds)
+            self.work = work = Work(truth, approximations, self.speeds, dies=self.dies)
             Loop(coordinator, ledger, recorder, rounds, self.crew, self.fleet, work, terms).run(
                 lambda _: None
             )
@@ -372,6 +381,38 @@ def test_a_machine_that_cannot_build_ends_the_run_and_blames_no_kernel(
         Site(plan, tmp_path, no_linker).play()
     with Store(tmp_path / "store.sqlite") as store:
         assert store.count()["measurements"] == 0
+
+
+def test_what_dies_of_its_memory_limit_does_not_hold_and_another_is_found(
+    plan: ClassPlan, tmp_path: Path
+) -> None:
+    died: list[Selection] = []
+
+    def first_choices(selection: Selection) -> bool:
+        exact = selection.variants == plan.table.uniform_variants("exact")
+        if selection not in died and len(died) < 2 and not exact:
+            died.append(selection)
+        return selection in died
+
+    bounds = Bounds.parse({"latency": "80%", "memory": "90000B", "loss": "10pp"})
+    site = Site(plan, tmp_path, bounds=bounds, dies=first_choices)
+    outcome = site.play().outcomes[str(ONE)]
+    assert {limit for _, limit in site.work.limits} == {90_000}
+    assert isinstance(outcome, Finished)
+    assert (outcome.verdict, outcome.selection in died) == ("holds", False)
+    violations = [each for each in site.runs[str(ONE)] if each.selection in died]
+    assert len(violations) == 2
+    assert all("memory" in bounds.resolve(each.exact).violated(each.costs) for each in violations)
+    assert not [each for each in site.events if each.kind == "fault"]
+
+
+def test_a_share_of_the_exact_configuration_s_memory_limits_what_comes_after_it(
+    plan: ClassPlan, tmp_path: Path
+) -> None:
+    bounds = Bounds.parse({"latency": "80%", "memory": "150%", "loss": "10pp"})
+    site = Site(plan, tmp_path, bounds=bounds)
+    site.play()
+    assert [limit for _, limit in site.work.limits][:2] == [None, 75_000]
 
 
 def test_a_device_that_never_gives_anything_is_kept_away(plan: ClassPlan, tmp_path: Path) -> None:

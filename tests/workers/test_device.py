@@ -124,6 +124,30 @@ def test_a_configuration_runs_beside_the_exact_one(small: Small, bench: Bench, d
     np.testing.assert_allclose(result.answers, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_configuration_that_dies_of_its_memory_limit_needs_more_and_the_device_lives_on(
+    small: Small, driver: DeviceDriver
+):
+    exact = assembled(small, "exact f32>f32")
+    arguments = (exact, exact, [small.samples.x[:3]], [(4,)], 6)
+    alone = driver.run(*arguments)
+    assert isinstance(alone, RunResult)
+    roomy = driver.run(*arguments, limit_bytes=2 * alone.peak_bytes)
+    assert isinstance(roomy, RunResult)
+    assert roomy.peak_bytes == pytest.approx(alone.peak_bytes, abs=1 << 15)
+    narrow = driver.run(*arguments, limit_bytes=exact.parameter_bytes)
+    assert isinstance(narrow, RunResult)
+    assert narrow.peak_bytes > exact.parameter_bytes
+    assert len(narrow.seconds) == len(alone.seconds)
+    assert isinstance(driver.describe(), Description)
+
+
+def test_a_limit_is_not_what_a_broken_library_died_of(small: Small, driver: DeviceDriver):
+    exact = assembled(small, "exact f32>f32")
+    broken = Executable(b"no library", exact.parameters, 0, 0)
+    outcome = driver.run(broken, exact, [small.samples.x[:3]], [(4,)], 6, limit_bytes=1 << 30)
+    assert isinstance(outcome, Failure)
+
+
 def test_the_answers_are_the_candidate_s(small: Small, driver: DeviceDriver):
     exact = assembled(small, "exact f32>f32")
     halved = Executable(exact.library, tuple((name, each / 2) for name, each in exact.parameters), 0, 0)
