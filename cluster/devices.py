@@ -14,6 +14,8 @@ from tracker.errors import TrackerError
 from tracker.failure import Failure
 from tracker.inventory import Registration
 
+PRESENT = ("joined", "released", "fingerprint", "drift")
+"""Kinds of events that only a device that is there takes part in."""
 State = Literal["free", "busy", "lost", "quarantined", "ignored"]
 Said = Mapping[str, Description | Failure]
 """By key, what devices answered when they were asked what they are."""
@@ -61,7 +63,8 @@ def device_rows(
     """
     stories: dict[str, list[DeviceEvent]] = defaultdict(list)
     for event in events:
-        stories[event.device].append(event)
+        if any(_parts(event.device)):  # The tracker has a story as well.
+            stories[event.device].append(event)
     present = {each.key: each.state for each in sorted(registrations, key=lambda each: each.state == "free")}
     return tuple(
         _row(key, present.get(key), said.get(key), stories.get(key, []), seen.get(key))
@@ -117,7 +120,7 @@ def _state(
 
 def _last_seen_s(story: Sequence[DeviceEvent]) -> float | None:
     """What is noticed of a device that is gone says nothing of when it was there."""
-    return max((each.at_s for each in story if each.kind not in ("lost", "released")), default=None)
+    return max((each.at_s for each in story if each.kind in PRESENT), default=None)
 
 
 def _counts(story: Sequence[DeviceEvent]) -> dict[str, int]:
