@@ -15,7 +15,7 @@ from workers.tasks import DeviceActor, GatewayActor
 
 
 class Drivers(Protocol):
-    """Hands out what drives a device: ``describe``, ``fingerprint``, ``measure``, ``run``, called as Ray's methods."""
+    """Hands out what drives a device: what ``DeviceDriver`` does, called as Ray's methods."""
 
     def hire(self, key: DeviceKey) -> Any:
         """The driver of a device that has none."""

@@ -229,6 +229,8 @@ class Loop:
         if not isinstance(result, BatchResult):
             result = BatchResult({}, failure=_failure(device, "measure", result))
         self._recorder.timings(device, result.timings, each_unit=batch.common)
+        if result.drift is not None:
+            self._recorder.drift(device, result.drift)
         if result.failure is None:
             if not batch.common:
                 self._work.drop_library(batch)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from cluster.ledger import Ledger, class_of
 from cluster.selection import Selection
 from cost_model.device_event import DeviceEvent
 from cost_model.measurement import Evaluation, Measurement, NetworkRun, configuration_key
+from tracker.drift import Drift
 from tracker.failure import Failure
 from tracker.timing import Timing
 from workers.accuracy import Effect, LayerEffects
@@ -44,6 +45,12 @@ class Recorder:
             self._ledger.add_device_events([result])
         else:
             self.device_event(device, "fault", f"no fingerprint: {result}")
+
+    def drift(self, device: str, drift: Drift) -> None:
+        """That a device did not stay as fast as it was while it measured."""
+        change = "slower" if drift.share > 0 else "faster"
+        reason = f"{abs(drift.share):.0%} {change} than at the beginning of the batch"
+        self._ledger.add_device_events([DeviceEvent(device, "drift", reason, time.time(), asdict(drift))])
 
     def failures(self, device_class: str, reasons: Mapping[str, str]) -> None:
         """Requests that give no latency on a class, whatever the unit."""
@@ -108,7 +115,10 @@ class Recorder:
             number=outcome.number if isinstance(outcome, Timing) else 0,
             seconds=outcome.seconds if isinstance(outcome, Timing) else (),
             converged=outcome.converged if isinstance(outcome, Timing) else False,
-            conditions={"taken": datetime.now(UTC).isoformat(timespec="seconds")},
+            conditions={
+                "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+                **(outcome.conditions if isinstance(outcome, Timing) else {}),
+            },
             failure=None if timed else str(outcome),
         )
 

@@ -100,6 +100,13 @@ class MeasureSettings(Settings):
     """A kernel is timed until the confidence interval of its median is this narrow, as a share of it..."""
     budget_s: float = Field(default=0.25, gt=0)
     """... or for so long."""
+    drift: float = Field(default=0.1, gt=0, lt=1)
+    """By which share a reference kernel may differ between two moments before what was timed between them is
+    timed again, and corrected where the device does not come back to its speed."""
+    max_temperature_c: float | None = Field(default=80.0, gt=0)
+    """A device that reports more is left alone until it is 5 degrees cooler; ``null``: never..."""
+    cool_down_s: float = Field(default=60.0, ge=0)
+    """... or for so long at most; what is measured then is marked."""
     predicted_share: Share = 0.25
     """Of the kernels: predicted instead of measured, unless a chosen configuration needs them."""
     common_requests: int = Field(default=6, ge=0)

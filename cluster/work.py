@@ -14,10 +14,13 @@ from cluster.selection import Selection
 from cluster.settings import RunFile
 from network.answers import Answers
 from network.target import Target
+from tracker.cooling import Cooling
 from tracker.device import Description
+from tracker.drift import DriftPolicy
 from tracker.timing import TimingPolicy
 from workers.accuracy import Bench, Effect, effect
 from workers.build import Executable
+from workers.steady import Hygiene
 from workers.tasks import (
     answer_exactly,
     assemble_configuration,
@@ -65,8 +68,11 @@ class Work:
         """A ``BatchResult`` of what is left to measure of a batch."""
         plan = self._plans[batch.device_class]
         arguments = {each: plan.kernels[each][0].arguments(plan.target.isa) for each in batch.requests}
-        policy = TimingPolicy(relative_ci=self._run.measure.relative_ci, budget_s=self._run.measure.budget_s)
-        return actor.measure.remote(self._libraries[batch.number], arguments, policy)
+        stated = self._run.measure
+        policy = TimingPolicy(relative_ci=stated.relative_ci, budget_s=stated.budget_s)
+        cooling = Cooling(max_c=stated.max_temperature_c, patience_s=stated.cool_down_s)
+        hygiene = Hygiene(DriftPolicy(stated.drift), cooling)
+        return actor.measure.remote(self._libraries[batch.number], arguments, policy, hygiene)
 
     def fingerprint(self, actor: Any, device_class: str, memory_bytes: int) -> Any:
         """The ``DeviceEvent`` of a device's fingerprint; its library is built once a class."""

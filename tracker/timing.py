@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from statistics import median
 from typing import Final, NamedTuple, Protocol
@@ -91,6 +91,8 @@ class Timing:
     seconds: tuple[float, ...]
     """Per call, one entry a repeat, in the order of measuring; nothing is left out."""
     converged: bool
+    conditions: Mapping[str, float] = field(default_factory=dict)
+    """What else is known of the moment, with units in the names."""
 
     @property
     def median_s(self) -> float:

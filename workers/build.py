@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.assemble import Choice, assemble
-from network.build import Tile, build_library
+from network.build import Tile, build_library, request_key
 from network.layers import Network
 from network.target import Target
 from network.variants import Fitted, Kernel
+from tracker.timing import TimingRequest
+from workers.reference import reference_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Library:
     """Request to the function that it became."""
     failures: Mapping[str, str]
     """Request to the reason why it did not compile."""
+    reference: TimingRequest | None = None
+    """The kernel that tells whether the device is as fast as it was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +63,23 @@ class Executable:
 def build(
     requests: Sequence[tuple[Kernel, tuple[int, ...]]], target: Target, cores: Sequence[int]
 ) -> Library:
-    """Compile kernels with their tiles into one library, on the given cores (none: wherever)."""
+    """Compile kernels with their tiles into one library, on the given cores (none: wherever).
+
+    The reference kernel is among them.
+    """
     keep_to(cores)
+    isa, kernel = target.isa, reference_kernel()
+    reference = kernel, kernel.tiles(isa)[0]
+    wanted = {request_key(*each) for each in requests}
     with TemporaryDirectory(prefix="blinknet-build-") as folder:
         path = Path(folder) / "kernels.so"
-        built = build_library(requests, target, path)
-        content = path.read_bytes() if built.symbols else b""
-    return Library(content, built.symbols, built.failures)
+        built = build_library([*requests, reference], target, path)
+        symbols = {key: each for key, each in built.symbols.items() if key in wanted}
+        failures = {key: each for key, each in built.failures.items() if key in wanted}
+        content = path.read_bytes() if symbols else b""
+    symbol = built.symbols.get(request_key(*reference))
+    reference_request = TimingRequest(symbol, kernel.arguments(isa)) if symbol else None
+    return Library(content, symbols, failures, reference_request)
 
 
 def assemble_executable(

@@ -22,14 +22,18 @@ from numpy.typing import NDArray
 from cost_model.device_event import DeviceEvent
 from cost_model.fingerprint import fingerprint_event
 from tracker.address import Address
+from tracker.cooling import Cooling, cool_down
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure, SessionFailed
 from tracker.session import Session, transfer_s
-from tracker.timing import ArgumentSpec, Timing, TimingPolicy, TimingRequest
+from tracker.timing import ArgumentSpec, TimingPolicy
 from workers.build import Executable, Library
 from workers.fingerprint import take_fingerprint
 from workers.fingerprint_kernels import FingerprintLibrary
 from workers.kept_session import SessionKeeper
+from workers.steady import BatchResult, Hygiene, SteadyBatch
+
+__all__ = ["BatchResult", "DeviceDriver", "RunResult"]
 
 RUNS_A_TURN: Final = 10
 """Inferences in a row of one network before the other's turn: both see the same moods of the device."""
@@ -38,7 +42,7 @@ SESSIONS: Final = 3
 ATTEMPTS: Final = 3
 CALM_TAIL: Final = 1.3
 """Of an undisturbed device: the 95th percentile over the median."""
-KILLS_A_SESSION: Final = ("crash", "timeout")
+CLEAN: Final = Hygiene()
 DIES_OF_MEMORY: Final = ("crash", "refused")
 LIMITED_ATTEMPTS: Final = 2
 """A session may end for another reason once; memory that is not there is not there the second time."""
@@ -46,17 +50,6 @@ RUNS_WITHIN_LIMIT: Final = 20
 Shapes = tuple[Sequence[tuple[int, ...]], Sequence[tuple[int, ...]]]
 """Of one sample of each input and of each output."""
 CANDIDATE, EXACT = "candidate", "exact"
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What became of a batch: a timing, or a refusal, for each request that got that far."""
-
-    timings: Mapping[str, Timing | Failure]
-    culprit: str | None = None
-    """The request that was running when the session died."""
-    failure: Failure | None = None
-    """Why there is no more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,25 +93,38 @@ class DeviceDriver:
         return fingerprint_event(str(self.key), description, found, time.time())
 
     def measure(
-        self, library: Library, arguments: Mapping[str, Sequence[ArgumentSpec]], policy: TimingPolicy
+        self,
+        library: Library,
+        arguments: Mapping[str, Sequence[ArgumentSpec]],
+        policy: TimingPolicy,
+        hygiene: Hygiene = CLEAN,
     ) -> BatchResult:
-        """Time requests of a library, ``arguments`` each; what was measured before a crash is kept."""
-        timings: dict[str, Timing | Failure] = {}
-        wanted = [TimingRequest(library.symbols[request], specs) for request, specs in arguments.items()]
+        """Time requests of a library, ``arguments`` each; what was measured before a crash is kept.
+
+        A device that is too hot is given time to cool first, without a session.
+        """
+        batch = SteadyBatch(library, arguments, policy, hygiene)
         try:
-            with (
-                _file("kernels.so", library.content) as path,
-                self._keeper.borrow(partial(self._session, len(library.content))) as session,
-            ):
-                outcomes = session.stream_timings(path, wanted, policy)
-                for request, outcome in zip(arguments, outcomes, strict=True):
-                    if isinstance(outcome, Failure) and outcome.kind != "refused":
-                        culprit = request if outcome.kind in KILLS_A_SESSION else None
-                        return BatchResult(timings, culprit, outcome)
-                    timings[request] = outcome
+            with _file("kernels.so", library.content) as path:
+                if not self._take(batch, path, hygiene.cooling):
+                    cool_down(hygiene.cooling, self._temperature_c)
+                    self._take(batch, path, None)
         except SessionFailed as error:
-            return BatchResult(timings, failure=error.failure)
-        return BatchResult(timings)
+            return batch.result(error.failure)
+        return batch.result()
+
+    def _take(self, batch: SteadyBatch, path: Path, cooling: Cooling | None) -> bool:
+        """The batch in one session, unless the device is too hot for it."""
+        with self._keeper.borrow(partial(self._session, path.stat().st_size)) as session:
+            description = session.describe()
+            if cooling and cooling.too_hot(description.temperature_c):
+                return False
+            batch.take(session, path, description)
+        return True
+
+    def _temperature_c(self) -> float | None:
+        description = self.describe()
+        return description.temperature_c if isinstance(description, Description) else None
 
     def run(
         self,

@@ -23,6 +23,7 @@ from network.target import Target
 from network.variants import TensorSpec
 from tracker.timing import ArgumentSpec
 from workers.build import keep_to
+from workers.reference import reference_kernel
 
 LARGEST_BUFFER: Final = 256 << 20
 SHARE_OF_MEMORY: Final = 8
@@ -51,20 +52,6 @@ class FingerprintLibrary:
     content: bytes
     probes: tuple[Probe, ...]
     """Several of a purpose are tiles of the same kernel: the fastest counts."""
-
-
-def reference_kernel(dtype: DType = "float32") -> Conv2d:
-    """A convolution of 2.4 million multiply-adds that stays in the first caches."""
-    return Conv2d(
-        input_shape=(18, 18, 32),
-        output_channels=32,
-        kernel=(3, 3),
-        stride=(1, 1),
-        padding=(0, 0, 0, 0),
-        input_dtype=dtype,
-        output_dtype="float32",
-        relu=False,
-    )
 
 
 def build_fingerprint(target: Target, memory_bytes: int, cores: Sequence[int]) -> FingerprintLibrary:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -31,6 +31,7 @@ from network.errors import NetworkError
 from runtime.bounds import Bounds
 from tests.cluster.worlds import EXACT_CORRECT, SAMPLES, Truth
 from tracker.device import Description, DeviceKey
+from tracker.drift import Drift
 from tracker.failure import Failure, FailureKind
 from tracker.timing import Timing
 from workers.accuracy import Effect, LayerEffects
@@ -298,6 +299,19 @@ def test_a_fingerprint_that_cannot_be_taken_is_told_and_holds_up_nothing(
     told = [each for each in site.events if each.kind == "fault"]
     assert [each.device for each in told] == [str(ONE)]
     assert "no such function" in told[0].reason
+
+
+def test_a_drift_becomes_part_of_the_device_s_story(plan: ClassPlan, tmp_path: Path) -> None:
+    drift = Drift(0.25, 4e-5, 5e-5, 8)
+
+    def slow(command: Any, result: Any) -> Any:
+        return replace(result, drift=drift) if isinstance(command, Measure) else result
+
+    site = Site(plan, tmp_path, slow)
+    assert_holds(site, site.play(), ONE)
+    event = next(each for each in site.events if each.kind == "drift")
+    assert (event.device, event.reason) == (str(ONE), "25% slower than at the beginning of the batch")
+    assert event.facts == asdict(drift)
 
 
 @pytest.mark.parametrize("kind", [Measure, EvaluateJointly, RunConfiguration])
