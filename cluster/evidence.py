@@ -32,6 +32,7 @@ def evidence_of(
         references=_references(delivery.ledger, device),
         frontier=tuple(choices.costs(each) for each in frontier(choices.problem, points=POINTS)),
         kernels=tuple(estimates),
+        marks=str(delivery.ledger.marks(device)),
     )
 
 

@@ -6,6 +6,7 @@ the same kernels, network or samples finds what is already there.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
@@ -48,6 +49,25 @@ class Scope:
     """Class to the latency percentile that its bounds are stated at."""
     confidence: float
     """Of a verified percentile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Measurements of one device, and how many say less than they should."""
+
+    measurements: int
+    marked: int
+    counts: Mapping[str, int]
+    """Mark to how many bear it; one may bear several."""
+
+    def __str__(self) -> str:
+        if not self.marked:
+            return f"none of its {self.measurements} measurements is marked"
+        words = {"spread": "with a wide spread", "drift": "corrected for drift", "hot": "taken hot"}
+        counted = ", ".join(
+            f"{self.counts[name]} {word}" for name, word in words.items() if self.counts.get(name)
+        )
+        return f"{self.marked} of its {self.measurements} measurements are marked: {counted}"
 
 
 class Ledger:
@@ -143,6 +163,13 @@ class Ledger:
         """By their speed factors; equal ones as they were given."""
         return tuple(sorted(devices, key=lambda device: -self.factor(device)))
 
+    def marks(self, device: str) -> Marks:
+        """How many of the device's measurements say less than they should, and why."""
+        own = (units.get(device) for units in self._measured[class_of(device)].values())
+        timed = [each for each in own if each is not None and each.failure is None]
+        counts = Counter(mark for each in timed for mark in each.marks)
+        return Marks(len(timed), sum(bool(each.marks) for each in timed), counts)
+
     def missing_approximations(self, layer: str, names: Iterable[str]) -> tuple[str, ...]:
         """Approximations of a layer whose effect alone is not known; the exact network's counts for all."""
         if configuration_key({}) not in self._evaluated:
@@ -187,7 +214,7 @@ class Ledger:
         """Every measured kernel of every class with its median on the middle unit, in a stable order."""
         normalised = {name: self._normalised(name) for name in self.tables}
         return [
-            replace(sample, seconds=normalised[name][key])
+            replace(sample, seconds=normalised[name][key], weight=self._weight(name, key))
             for name, table in sorted(self.tables.items())
             for key, sample in sorted(table.samples.items())
             if key in normalised[name]
@@ -264,6 +291,11 @@ class Ledger:
             key: median(each / factors[unit].factor for unit, each in units.items())
             for key, units in self._medians(device_class).items()
         }
+
+    def _weight(self, device_class: str, request: str) -> float:
+        """Of the unit whose measurement is to be trusted most."""
+        units = self._measured[device_class][request].values()
+        return max(each.weight for each in units if each.failure is None)
 
     def _medians(self, device_class: str) -> dict[str, dict[str, float]]:
         """Request to unit to its median seconds, without what failed."""

@@ -19,7 +19,7 @@ from cluster.evidence import estimates_of, evidence_of
 from cluster.fleet import Fleet
 from cluster.goal import Goal
 from cluster.job import load_inputs
-from cluster.ledger import Ledger, Scope, class_of
+from cluster.ledger import Ledger, Marks, Scope, class_of
 from cluster.loop import Loop, Terms
 from cluster.outputs import RunFolder, RunRecord, prepare, write_atomically, write_result, write_run
 from cluster.planning import common_requests, first_requests
@@ -48,6 +48,8 @@ class Outcome:
     """Relative errors of predicted kernel latencies on kernels that the model did not see."""
     factors: Mapping[str, SpeedFactor] = field(default_factory=dict)
     """Device to its speed factor, where its class has several units."""
+    marks: Mapping[str, Marks] = field(default_factory=dict)
+    """Device to how many of its measurements say less than they should."""
 
     @property
     def complete(self) -> bool:
@@ -123,7 +125,8 @@ class Execution:
         write_run(self._folder, record)
         held_out = [each for several in estimates.values() for each in several if each.held_out]
         errors = tuple(each.error for each in held_out)
-        return Outcome(self._folder, results, missing, errors, self._factors(results))
+        marks = {device: self._ledger.marks(device) for device in results}
+        return Outcome(self._folder, results, missing, errors, self._factors(results), marks)
 
     def _factors(self, devices: Iterable[str]) -> dict[str, SpeedFactor]:
         found = {each: self._ledger.factors(class_of(each)).get(each) for each in devices}

@@ -34,6 +34,9 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
+    for device, marks in outcome.marks.items():
+        if marks.marked:
+            console.print(f"{device}: {marks}", markup=False, soft_wrap=True)
     for device, result in outcome.results.items():
         if result.nearest:
             console.print(f"{device}: {nearest_text(result.nearest)}", markup=False, soft_wrap=True)

@@ -44,6 +44,8 @@ class Sample:
     group: int
     """Input channels that one integer dot product of the class takes."""
     seconds: float | None = None
+    weight: float = 1.0
+    """How much its seconds say, beside a measurement without marks."""
 
     @property
     def operations(self) -> int:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from math import hypot, isfinite
 
 import numpy as np
 
 from cost_model.errors import CostModelError
+from tracker.timing import relative_half_width
 
 DISTURBED_TAIL = 2.0
 """Percentile over median that no device of ours shows when it is left alone."""
+USUAL_ERROR = 0.1
+"""Of a predicted latency, as a share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,27 @@ class Measurement:
                 f"measurement of {self.kernel} on {self.device} has neither seconds nor a failure; "
                 "record the reason as its failure"
             )
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Why it says less than others: ``spread``, ``drift``, ``hot``; a failure has none."""
+        if self.failure is not None:
+            return ()
+        spread = () if self.converged else ("spread",)
+        return (*spread, *(name for name in ("drift", "hot") if name in self.conditions))
+
+    @property
+    def weight(self) -> float:
+        """How much its median says of the kernel, beside one without marks: above 0, at most 1.
+
+        A model that is wrong by ``USUAL_ERROR`` itself gains nothing from believing a median that is less
+        certain; half of a correction for drift counts as uncertain.
+        """
+        if not self.marks:
+            return 1.0
+        half_width = 0.0 if self.converged else _half_width(self.seconds)
+        uncertainty = hypot(half_width, float(self.conditions.get("drift", 0.0)) / 2)
+        return 1 / (1 + (uncertainty / USUAL_ERROR) ** 2)
 
     @property
     def median_s(self) -> float:
@@ -152,6 +176,14 @@ def configuration_variants(key: str) -> dict[str, str]:
     if not isinstance(variants, dict) or not all(isinstance(each, str) for each in variants.values()):
         raise CostModelError(f"{key!r} is no configuration key; make one with configuration_key()")
     return variants
+
+
+def _half_width(seconds: tuple[float, ...]) -> float:
+    """Of the median's confidence interval, as a share; of few repeats not less than what models err."""
+    half_width = relative_half_width(seconds)
+    if isfinite(half_width):
+        return half_width
+    return max(USUAL_ERROR, (max(seconds) - min(seconds)) / (2 * quantile_s(seconds, 0.5)))
 
 
 def _check_seconds(seconds: tuple[float, ...], where: str) -> None:

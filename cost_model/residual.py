@@ -46,15 +46,10 @@ class Medians:
     @classmethod
     def fit(cls, samples: Sequence[Sample], logs: Floats) -> Medians:
         """From log(measured / roofline), one for each sample."""
-        classes = sorted({each.device_class for each in samples})
-        return cls(
-            {
-                name: median(
-                    log for log, each in zip(logs.tolist(), samples, strict=True) if each.device_class == name
-                )
-                for name in classes
-            }
-        )
+        by_class: dict[str, list[tuple[float, float]]] = {}
+        for log, each in zip(logs.tolist(), samples, strict=True):
+            by_class.setdefault(each.device_class, []).append((log, each.weight))
+        return cls({name: _weighted_median(by_class[name]) for name in sorted(by_class)})
 
     def predict(self, samples: Sequence[Sample], roofline_s: Floats) -> Floats:  # noqa: ARG002 - as Trees has it
         """Logarithms, ``(samples,)``."""
@@ -82,6 +77,15 @@ class Trees:
         )
 
 
+def _weighted_median(values: Sequence[tuple[float, float]]) -> float:
+    """Of (value, weight): half of the weight is on either side; the plain median where all weigh the same."""
+    if len({weight for _, weight in values}) == 1:
+        return median(value for value, _ in values)
+    ordered = sorted(values)
+    reached = np.cumsum([weight for _, weight in ordered])
+    return ordered[int(np.searchsorted(reached, reached[-1] / 2))][0]
+
+
 def _matrix(
     samples: Sequence[Sample], roofline_s: Floats, operators: Sequence[str], logs: Floats | None = None
 ) -> xgboost.DMatrix:
@@ -93,4 +97,5 @@ def _matrix(
     table = np.column_stack([rows, np.log(roofline_s), rates])
     columns = [*names, "log_roofline_s", "log_rate", "log_bandwidth"]
     # XGBoost forbids [, ] and < in names; an operator's name is the caller's.
-    return xgboost.DMatrix(table, label=logs, feature_names=columns, nthread=1)
+    weights = [each.weight for each in samples]
+    return xgboost.DMatrix(table, label=logs, weight=weights, feature_names=columns, nthread=1)

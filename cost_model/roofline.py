@@ -36,11 +36,12 @@ class Roofline:
     def fit(cls, samples: Sequence[Sample]) -> Roofline:
         """Least squares of log(measured / roofline), outliers dampened, over one class's measured samples."""
         operations, moved, integer, seconds = _columns(samples)
+        weights = np.sqrt([each.weight for each in samples])
         guess = np.log(_first_guess(operations, moved, integer, seconds))
 
         def residuals(rates: Floats) -> Floats:
             fitted = _roofline_s(np.exp(rates), operations, moved, integer)
-            return np.concatenate([np.log(seconds / fitted), PRIOR * (rates - guess)])
+            return np.concatenate([weights * np.log(seconds / fitted), PRIOR * (rates - guess)])
 
         return cls(*np.exp(least_squares(residuals, guess, loss="soft_l1", f_scale=0.3).x).tolist())
 

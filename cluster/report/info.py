@@ -31,6 +31,8 @@ class Evidence:
     """Predicted costs of configurations of which none is worse than another in everything."""
     kernels: tuple[KernelEstimate, ...]
     """Kernels that were both predicted and measured."""
+    marks: str = ""
+    """How many of its measurements say less than they should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class DeviceInfo:
     layers: LayersInfo
     prediction: PredictionInfo | None
     """``None`` where no kernel was both predicted and measured."""
+    marks: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +87,5 @@ def _device(evidence: Evidence) -> DeviceInfo:
         frontier=frontier_info(evidence.frontier, reached, evidence.references, result.limits),
         layers=layers_info(configuration, evidence.exact),
         prediction=prediction_info(evidence.kernels),
+        marks=evidence.marks,
     )

@@ -89,6 +89,7 @@ def _pictures(device: DeviceInfo) -> str:
 
 def _tables(device: DeviceInfo) -> str:
     words = "Each kernel timed alone on this device; the whole network is timed for the certificate."
+    words += f" {device.marks[0].upper()}{device.marks[1:]}." if device.marks else ""
     tables = _figure("What each layer got", words, layers.render(device.layers))
     if device.certificate is not None:
         tables += _figure("Certificate", "", certificate.render(device.certificate, device.predicted))

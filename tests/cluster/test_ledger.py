@@ -67,6 +67,24 @@ def uniform(ledger: Ledger, name: str) -> Selection:
     return select(ledger.tables["lab"].uniform(name), {})
 
 
+def test_marked_measurements_are_counted_and_weigh_less(ledger: Ledger, store: Store):
+    one, two, three, *_ = ledger.tables["lab"].requests
+    wide = replace(timing(1e-5), seconds=(1e-5, 2e-5) * 3, converged=False)
+    drifted = replace(timing(1e-5), conditions={"drift": 0.5, "reference_s": 3e-5})
+    recorder(ledger).timings(DEVICE, {one: timing(1e-5), two: wide, three: drifted})
+    recorder(ledger).failures("lab", {"broken": "no schedule"})
+    for each in (ledger, again(ledger, store)):
+        marks = each.marks(DEVICE)
+        assert (marks.measurements, marks.marked) == (3, 2)
+        assert marks.counts == {"spread": 1, "drift": 1}
+        weights = {sample.kernel: sample.weight for sample in each.samples()}
+        assert weights[one] == 1
+        assert max(weights[two], weights[three]) < 0.5
+    words = "2 of its 3 measurements are marked: 1 with a wide spread, 1 corrected for drift"
+    assert str(marks) == words
+    assert ledger.marks("lab.nobody").marked == 0
+
+
 def test_timings_and_failures_settle_requests(ledger: Ledger, store: Store):
     first, second, third, *_ = ledger.tables["lab"].requests
     refused = Failure("refused", "wrong argument", DEVICE, "time f")

@@ -290,3 +290,8 @@ def test_ticks_are_round_and_inside(scale, ticks):
 )
 def test_numbers_read_well(text, expected):
     assert text.replace("\u00a0", " ") == expected
+
+
+def test_marked_measurements_are_told() -> None:
+    page = render(compute(RECORD, [replace(evidence(), marks="2 of its 140 measurements are marked: 2 hot")]))
+    assert "2 of its 140 measurements are marked: 2 hot." in page

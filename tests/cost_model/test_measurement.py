@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cost_model.errors import CostModelError
@@ -25,6 +27,32 @@ def test_a_quantile_is_a_repeat_that_was_seen() -> None:
     assert taken.quantile(0.95) == 19.0
     assert taken.quantile(0.951) == 20.0
     assert taken.quantile(1.0) == 20.0
+
+
+def test_a_measurement_that_converged_is_believed_whole() -> None:
+    taken = measurement(1.0, 1.5, 1.0, 1.2, 1.1, 1.3)
+    assert (taken.marks, taken.weight) == ((), 1.0)
+
+
+def test_a_wide_spread_is_marked_and_weighs_the_less_the_wider_it_is() -> None:
+    narrow, wide = (
+        replace(measurement(*(1 + width * each for each in range(6))), converged=False)
+        for width in (0.02, 0.2)
+    )
+    assert narrow.marks == wide.marks == ("spread",)
+    assert 1 > narrow.weight > wide.weight > 0
+
+
+@pytest.mark.parametrize("seconds", [(1.0,), (1.0, 1.01)])
+def test_a_few_repeats_that_agree_are_not_believed_more_than_a_model(seconds: tuple[float, ...]) -> None:
+    assert replace(measurement(*seconds), converged=False).weight == pytest.approx(0.5)
+
+
+def test_a_correction_for_drift_and_heat_are_marks() -> None:
+    drifted = replace(measurement(*[1.0] * 6), conditions={"drift": 0.4, "hot": 1.0})
+    assert drifted.marks == ("drift", "hot")
+    assert drifted.weight == pytest.approx(0.2)
+    assert measurement(failure="SIGILL").marks == ()
 
 
 def test_a_failure_has_no_median() -> None:
