@@ -14,7 +14,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from cost_model.features import Sample, matrix
+from cost_model.features import Sample, matrix, trust
 
 Floats = NDArray[np.float64]
 ENOUGH_FOR_TREES = 20
@@ -97,5 +97,4 @@ def _matrix(
     table = np.column_stack([rows, np.log(roofline_s), rates])
     columns = [*names, "log_roofline_s", "log_rate", "log_bandwidth"]
     # XGBoost forbids [, ] and < in names; an operator's name is the caller's.
-    weights = [each.weight for each in samples]
-    return xgboost.DMatrix(table, label=logs, weight=weights, feature_names=columns, nthread=1)
+    return xgboost.DMatrix(table, label=logs, weight=trust(samples), feature_names=columns, nthread=1)

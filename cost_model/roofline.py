@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from cost_model.features import Sample
+from cost_model.features import Sample, trust
 
 Floats = NDArray[np.float64]
 PRIOR = 0.1
@@ -36,7 +36,7 @@ class Roofline:
     def fit(cls, samples: Sequence[Sample]) -> Roofline:
         """Least squares of log(measured / roofline), outliers dampened, over one class's measured samples."""
         operations, moved, integer, seconds = _columns(samples)
-        weights = np.sqrt([each.weight for each in samples])
+        weights = np.sqrt(trust(samples))
         guess = np.log(_first_guess(operations, moved, integer, seconds))
 
         def residuals(rates: Floats) -> Floats:

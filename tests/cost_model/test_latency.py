@@ -91,6 +91,29 @@ def test_the_error_can_be_asked_for_after_kernels_were_left_to_prediction() -> N
     assert 0.15 < holdout_error(measured, share=0.3, seed=0).count / len(measured) < 0.45
 
 
+def test_disturbed_measurements_that_weigh_little_spoil_little() -> None:
+    known = samples(share=0.5)
+    disturbed = [
+        replace(each, seconds=2 * (each.seconds or 0), weight=0.05)
+        if draw(each.kernel, 5, "disturbed") < 0.2
+        else each
+        for each in known
+    ]
+    truth = np.array([each.seconds for each in known])
+
+    def error(given: list[Sample]) -> float:
+        return float(np.mean(np.abs(LatencyModel.fit(given).predict_s(known) / truth - 1)))
+
+    believed = [replace(each, weight=1.0) for each in disturbed]
+    assert error(disturbed) < 0.7 * error(believed)
+
+
+def test_marks_that_all_measurements_bear_change_nothing() -> None:
+    known = samples()
+    marked = LatencyModel.fit([replace(each, weight=0.25) for each in known])
+    assert np.array_equal(marked.predict_s(known), LatencyModel.fit(known).predict_s(known))
+
+
 def test_peak_rates_are_found() -> None:
     fitted = LatencyModel.fit(samples(share=0.5)).rooflines
     for name, true in DEVICES.items():
