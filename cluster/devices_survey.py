@@ -15,7 +15,7 @@ from tracker.device import Description, DeviceKey
 from tracker.failure import Failure, SessionFailed
 from tracker.session import Session
 from workers.device import DeviceDriver
-from workers.fingerprint_kernels import FingerprintLibrary, build_fingerprint
+from workers.fingerprint_kernels import FingerprintLibrary, buffer_bytes, build_fingerprint
 
 AT_ONCE = 8
 """Sessions; each is a process that imports TVM's runtime first."""
@@ -53,13 +53,13 @@ def measure_fingerprints(
     from cluster.site import build_cores  # With it comes Ray, which takes a second.
 
     cores = build_cores(list(described.values()))
-    built = cache(lambda target, memory_bytes: build_fingerprint(target, memory_bytes, cores))
+    built = cache(lambda target, buffer: build_fingerprint(target, buffer, cores))
     libraries: dict[str, FingerprintLibrary] = {}
     answers: dict[str, DeviceEvent | Failure] = {}
     for device, said in described.items():
         try:
             target = Target.for_features(said.architecture, said.features)
-            libraries[device] = built(target, said.memory_bytes)
+            libraries[device] = built(target, buffer_bytes(said.memory_bytes))
         except NetworkError as error:
             answers[device] = Failure("build", str(error), device, "fingerprint")
 

@@ -20,6 +20,7 @@ from tracker.drift import DriftPolicy
 from tracker.timing import TimingPolicy
 from workers.accuracy import Bench, Effect, effect
 from workers.build import Executable
+from workers.fingerprint_kernels import buffer_bytes
 from workers.steady import Hygiene
 from workers.tasks import (
     answer_exactly,
@@ -55,7 +56,7 @@ class Work:
         self._refitted: dict[tuple[str, ...], Any] = {}
         self._executables: dict[tuple[str, str], Any] = {}
         self._libraries: dict[int, Any] = {}
-        self._fingerprints: dict[str, Any] = {}
+        self._fingerprints: dict[tuple[str, int], Any] = {}
 
     def build(self, batch: Batch) -> Any:
         """A ``Library`` of the batch's requests; kept until a device is through with it."""
@@ -75,13 +76,12 @@ class Work:
         return actor.measure.remote(self._libraries[batch.number], arguments, policy, hygiene)
 
     def fingerprint(self, actor: Any, device_class: str, memory_bytes: int) -> Any:
-        """The ``DeviceEvent`` of a device's fingerprint; its library is built once a class."""
-        if device_class not in self._fingerprints:
+        """The ``DeviceEvent`` of a device's fingerprint; its library is built once a class and size."""
+        key = (device_class, buffer_bytes(memory_bytes))
+        if key not in self._fingerprints:
             target = self._plans[device_class].target
-            self._fingerprints[device_class] = build_fingerprint_library.remote(
-                target, memory_bytes, self._host_cores
-            )
-        return actor.fingerprint.remote(self._fingerprints[device_class])
+            self._fingerprints[key] = build_fingerprint_library.remote(target, key[1], self._host_cores)
+        return actor.fingerprint.remote(self._fingerprints[key])
 
     def drop_library(self, batch: Batch) -> None:
         """Nothing of the batch is left to measure: the object store need not keep its library."""

@@ -83,7 +83,8 @@ class DeviceDriver:
     def fingerprint(self, library: FingerprintLibrary) -> DeviceEvent | Failure:
         """What the device can do at most, as the event that the store keeps."""
         try:
-            with _file("fingerprint.so", library.content) as path, self._session() as session:
+            payload = len(library.content)
+            with _file("fingerprint.so", library.content) as path, self._session(payload) as session:
                 description = session.describe()
                 found = take_fingerprint(session, path, library)
         except SessionFailed as error:

@@ -54,8 +54,13 @@ class FingerprintLibrary:
     """Several of a purpose are tiles of the same kernel: the fastest counts."""
 
 
-def build_fingerprint(target: Target, memory_bytes: int, cores: Sequence[int]) -> FingerprintLibrary:
-    """Compile for one thread of a device with so much memory, on the given cores (none: wherever).
+def buffer_bytes(memory_bytes: int) -> int:
+    """Of the buffer for a device with so much memory: a power of two, so that few libraries serve all."""
+    return int(min(LARGEST_BUFFER, 1 << (memory_bytes // SHARE_OF_MEMORY).bit_length() - 1))
+
+
+def build_fingerprint(target: Target, buffer: int, cores: Sequence[int]) -> FingerprintLibrary:
+    """Compile for one thread with a buffer of so many bytes, on the given cores (none: wherever).
 
     Raises NetworkError where nothing here links for the target.
     """
@@ -68,7 +73,7 @@ def build_fingerprint(target: Target, memory_bytes: int, cores: Sequence[int]) -
         found, those = _convolutions(purpose, reference_kernel(dtype), single.isa)
         functions |= found
         probes += those
-    for probe, function in (_bandwidth(single.isa, memory_bytes), _empty()):
+    for probe, function in (_bandwidth(single.isa, buffer), _empty()):
         functions[probe.symbol] = function.with_attr("global_symbol", probe.symbol)
         probes.append(probe)
     return FingerprintLibrary(_linked(functions, single), tuple(probes))
@@ -89,14 +94,14 @@ def _convolutions(purpose: Purpose, kernel: Conv2d, isa: Isa) -> tuple[dict[str,
     return {symbol(key): function for key, function in functions.items()}, probes
 
 
-def _bandwidth(isa: Isa, memory_bytes: int) -> tuple[Probe, Any]:
+def _bandwidth(isa: Isa, buffer: int) -> tuple[Probe, Any]:
     """Each element of a buffer is read, changed and written back: nothing is moved that is not counted.
 
     The buffer is the function's own, so nothing crosses the network to fill it; its first call writes all.
     """
     from network.kernels import emit
 
-    size = min(LARGEST_BUFFER, memory_bytes // SHARE_OF_MEMORY) // 4 // isa.lanes * isa.lanes
+    size = buffer // 4 // isa.lanes * isa.lanes
     result = TensorSpec((isa.lanes,), "float32")
     function = emit.function(("y",), (result,), partial(_scale_in_place, isa.lanes, size))
     return Probe("bandwidth", "fingerprint_bandwidth", (result,), 2.0 * 4 * size), function

@@ -11,14 +11,20 @@ from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 from workers.device import DeviceDriver
-from workers.fingerprint_kernels import SHARE_OF_MEMORY, FingerprintLibrary, build_fingerprint
+from workers.fingerprint_kernels import (
+    LARGEST_BUFFER,
+    SHARE_OF_MEMORY,
+    FingerprintLibrary,
+    buffer_bytes,
+    build_fingerprint,
+)
 
 MEMORY_BYTES = 64 << 20
 
 
 @pytest.fixture(scope="module")
 def library() -> FingerprintLibrary:
-    return build_fingerprint(Target.host(), MEMORY_BYTES, ())
+    return build_fingerprint(Target.host(), buffer_bytes(MEMORY_BYTES), ())
 
 
 def test_a_device_s_rates_are_measured_and_kept_with_what_it_says(
@@ -37,10 +43,11 @@ def test_a_device_s_rates_are_measured_and_kept_with_what_it_says(
     assert found.call_s < 1e-3
 
 
-def test_the_buffer_leaves_most_of_a_small_device_s_memory_alone() -> None:
-    probes = build_fingerprint(Target.host(), MEMORY_BYTES, ()).probes
-    (small,) = (each for each in probes if each.purpose == "bandwidth")
-    assert small.amount == 2 * MEMORY_BYTES / SHARE_OF_MEMORY
+def test_the_buffer_leaves_most_of_a_small_device_s_memory_alone(library: FingerprintLibrary) -> None:
+    (probe,) = (each for each in library.probes if each.purpose == "bandwidth")
+    assert probe.amount == 2 * MEMORY_BYTES / SHARE_OF_MEMORY
+    assert buffer_bytes(MEMORY_BYTES + 4096 * 17) == buffer_bytes(MEMORY_BYTES)
+    assert buffer_bytes(1 << 40) == LARGEST_BUFFER
 
 
 def test_a_library_without_the_kernels_gives_the_reason(
