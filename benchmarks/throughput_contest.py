@@ -36,10 +36,14 @@ class Size:
     """How much is measured."""
 
     networks: tuple[str, ...]
+    approximations: tuple[str, ...] | None
+    """Of their layers; all where it is None."""
     devices: int
     kernels: int
     """A device."""
     rounds: int
+    own_rounds: int
+    """The first ones, in which RPCRunner is also given its own effort."""
     exports: tuple[Export, ...]
     workers: tuple[int, ...]
     """Of RPCRunner, a device."""
@@ -48,8 +52,30 @@ class Size:
     scaled_rounds: int
 
 
-FULL = Size(("cifar10_quick", "vgg16"), 4, 24, 3, ("default", "shared"), (1, 2), 4, 3)
-QUICK = Size(("cifar10_quick",), 2, 16, 2, ("default",), (2,), 1, 1)
+FULL = Size(
+    networks=("cifar10_quick", "vgg16"),
+    approximations=None,
+    devices=4,
+    kernels=24,
+    rounds=3,
+    own_rounds=2,
+    exports=("default", "shared"),
+    workers=(1, 2),
+    scaled_batches=2,
+    scaled_rounds=3,
+)
+QUICK = Size(
+    networks=("cifar10_quick",),
+    approximations=("int8",),
+    devices=2,
+    kernels=16,
+    rounds=2,
+    own_rounds=1,
+    exports=("default",),
+    workers=(2,),
+    scaled_batches=1,
+    scaled_rounds=1,
+)
 
 
 def contest(size: Size, screen: Console) -> dict[str, Any]:
@@ -64,7 +90,7 @@ def contest(size: Size, screen: Console) -> dict[str, Any]:
         said = warm_up(crew, keys)
         cores = {key: timing_cores(each) for key, each in said.items()}
         screen.print(_setting(size, cores, host, load), markup=False)
-        work = class_work(size.networks, said, size.kernels)
+        work = class_work(size.networks, size.approximations, said, size.kernels)
         ours = Ours(crew, said, work, host)
         ours.measure(keys)  # Ray's workers have then compiled, and the actors have timed.
         them = stack.enter_context(
@@ -102,14 +128,18 @@ def _play(
     """
     passes: dict[str, list[Pass]] = {"ours": [], "building": [], "alone": []}
     theirs: dict[Way, list[_Turn]] = {each: [] for each in _ways(size)}
-    turns: list[Callable[[], object]] = [
-        lambda: passes["building"].append(ours.measure(keys, afresh=True)),
-        lambda: passes["alone"].extend(ours.measure([each]) for each in _only_ones(keys)),
-        *(partial(_take_turn, them, way, passes["ours"], theirs[way]) for way in theirs),
-    ]
     order = np.random.default_rng(0)
-    for _ in range(size.rounds):
+    for number in range(size.rounds):
         passes["ours"].append(ours.measure(keys))
+        turns: list[Callable[[], object]] = [
+            lambda: passes["building"].append(ours.measure(keys, afresh=True)),
+            lambda: passes["alone"].extend(ours.measure([each]) for each in _only_ones(keys)),
+            *(
+                partial(_take_turn, them, way, passes["ours"][-1], several)
+                for way, several in theirs.items()
+                if number < size.own_rounds or not way.own_effort
+            ),
+        ]
         for index in order.permutation(len(turns)):
             turns[index]()
     contenders = {way: _contender(way, several) for way, several in theirs.items()}
@@ -127,8 +157,8 @@ def _play(
     )
 
 
-def _take_turn(them: Rivals, way: Way, ours: Sequence[Pass], turns: list[_Turn]) -> None:
-    effort = default_effort() if way.own_effort else equal_effort(ours[-1])
+def _take_turn(them: Rivals, way: Way, ours: Pass, turns: list[_Turn]) -> None:
+    effort = default_effort() if way.own_effort else equal_effort(ours)
     turns.append(_Turn(effort, *them.run(way, effort)))
 
 

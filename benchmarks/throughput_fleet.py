@@ -61,10 +61,16 @@ def start_agents(stack: ExitStack, tracker: Address, keys: Sequence[DeviceKey], 
 
 
 def class_work(
-    networks: Sequence[str], descriptions: Mapping[DeviceKey, Description], kernels: int
+    networks: Sequence[str],
+    approximations: Sequence[str] | None,
+    descriptions: Mapping[DeviceKey, Description],
+    kernels: int,
 ) -> dict[str, ClassWork]:
-    """About so many kernels a device, evenly spread over all that a run of the networks may time."""
-    known = [_catalogue(each) for each in networks]
+    """About so many kernels a device, evenly spread over all that a run of the networks may time.
+
+    Without ``approximations`` all of them are there.
+    """
+    known = [_catalogue(each, approximations) for each in networks]
     work = {}
     for name, several in _by_class(descriptions).items():
         said = descriptions[several[0]]
@@ -100,7 +106,7 @@ def _by_class(
     return found
 
 
-def _catalogue(name: str) -> Catalogue:
+def _catalogue(name: str, approximations: Sequence[str] | None) -> Catalogue:
     with TemporaryDirectory(prefix="blinknet-benchmark-") as folder:
         network = load(model_path(name, Path(folder)))
     random = np.random.default_rng(0)
@@ -108,4 +114,4 @@ def _catalogue(name: str) -> Catalogue:
         random.standard_normal((CALIBRATION, *shape), dtype=np.float32)
         for shape in network.input_shapes.values()
     )
-    return catalogue(network, Samples(x, np.zeros(CALIBRATION, np.int64), tuple(others)), None)
+    return catalogue(network, Samples(x, np.zeros(CALIBRATION, np.int64), tuple(others)), approximations)

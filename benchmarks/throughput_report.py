@@ -22,7 +22,7 @@ class Contender:
     effort: str
     """On a kernel."""
     seconds: tuple[float, ...]
-    """For all kernels, one entry a round."""
+    """For all kernels, one entry a round; a rival may leave out the last ones."""
     medians: Medians
 
 
@@ -93,8 +93,8 @@ def fastest(contenders: Sequence[Contender]) -> Contender:
 
 
 def speedup(ours: Contender, theirs: Contender) -> float:
-    """The median, over rounds, of how many times longer they take."""
-    return median(b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True))
+    """The median, over the rounds in which they took part, of how many times longer they take."""
+    return median(b / a for a, b in zip(ours.seconds, theirs.seconds, strict=False))
 
 
 def inflation(disturbed: Medians, alone: Medians) -> float:

@@ -26,7 +26,7 @@ SLOW = Contender("RPCRunner, slow", "6 repeats", (20.0, 9.0, 44.0), MEDIANS)
 FAST = replace(
     SLOW, name="RPCRunner, fast", seconds=(10.0, 8.0, 12.0), medians={(ONE, "a"): 1.5, (ONE, "b"): 2.4}
 )
-DEFAULT = replace(SLOW, name="RPCRunner, defaults", seconds=(60.0, 60.0, 60.0))
+DEFAULT = replace(SLOW, name="RPCRunner, defaults", seconds=(60.0, 30.0))
 EVIDENCE = Evidence(
     kernels=40,
     ours=OURS,
@@ -102,7 +102,7 @@ def test_both_time_the_same_kernels_on_the_same_devices():
         ray_crew.connect()
         with closing(Crew(tracker, 60.0)) as crew:
             said = warm_up(crew, keys)
-            work = class_work(["cifar10_quick"], said, 2)
+            work = class_work(["cifar10_quick"], ["int8"], said, 2)
             first = Ours(crew, said, work, sorted(os.sched_getaffinity(0))).measure(keys)
             given = shares(work, keys)
             with rivals(tracker, work, given, ["default", "shared"], [1], 1) as them:
