@@ -61,8 +61,8 @@ FULL = Size(
     own_rounds=2,
     exports=("default", "shared"),
     workers=(1, 2),
-    scaled_batches=2,
-    scaled_rounds=3,
+    scaled_batches=4,
+    scaled_rounds=2,
 )
 QUICK = Size(
     networks=("cifar10_quick",),
@@ -73,7 +73,7 @@ QUICK = Size(
     own_rounds=1,
     exports=("default",),
     workers=(2,),
-    scaled_batches=1,
+    scaled_batches=2,
     scaled_rounds=1,
 )
 

@@ -18,8 +18,9 @@ from tracker.session import Session
 IDLE_S: Final = 0.25
 """Without work, before the device is free for others: what a coordinator takes to send the next batch, with
 much to spare."""
-HELD_S: Final = 2.0
-"""In all, before others get their turn: opening a session is then a few per cent of it."""
+HELD_S: Final = 5.0
+"""In all, before others get their turn: opening sessions is then a few per cent of it, even where many
+drivers of one host open theirs at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
