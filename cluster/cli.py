@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.cli_fleet import add_fleet
 from cluster.goal import OBJECTIVES
 from tracker.levels import LEVELS
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_tracker(commands)
     _add_device(commands)
     _add_devices(commands)
+    add_fleet(commands)
     return parser
 
 
