@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.cli_access import add_access, served_access, state_access
 from cluster.cli_fleet import add_fleet
 from cluster.goal import OBJECTIVES
 from tracker.levels import LEVELS
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 (bounds not met or incomplete) or 2 (wrong input)."""
     options = _parser().parse_args(arguments)
     try:
+        state_access(options)
         return int(options.command(options))
     except ValueError as error:
         if not _is_wrong_input(error):
@@ -82,6 +84,7 @@ def _add_run(commands: Subparsers) -> None:
     run.add_argument("run_file", type=Path)
     run.add_argument("--out", type=Path, default=Path("out"), help="output folder (default: out)")
     run.add_argument("--tracker", help="HOST:PORT of the fleet's tracker; overrides the run file")
+    add_access(run)
     run.set_defaults(command=_run)
 
 
@@ -108,6 +111,7 @@ def _add_verify(commands: Subparsers) -> None:
     verify = commands.add_parser("verify", help="run the bundles of a run on their devices again")
     verify.add_argument("run", type=Path, help="folder of the run, OUT/RUN")
     verify.add_argument("--tracker", help="HOST:PORT of the fleet's tracker (default: as in the run)")
+    add_access(verify)
     verify.set_defaults(command=_verify)
 
 
@@ -115,6 +119,7 @@ def _add_tracker(commands: Subparsers) -> None:
     tracker = commands.add_parser("tracker", help="start the TVM RPC tracker that devices register with")
     tracker.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     tracker.add_argument("--port", type=_port, default=9190)
+    add_access(tracker, "the tracker's")
     tracker.set_defaults(command=_tracker)
 
 
@@ -125,6 +130,7 @@ def _add_device(commands: Subparsers) -> None:
     device.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     device.add_argument("--isa", choices=LEVELS, help="act as this x86 level at most")
     device.add_argument("--cores", type=_cores, help="cores to run on, such as 1 or 2,3")
+    add_access(device, "this device's")
     device.set_defaults(command=_device)
 
 
@@ -139,6 +145,7 @@ def _add_devices(commands: Subparsers) -> None:
     devices.add_argument("--watch", action="store_true", help="keep looking until Ctrl-C")
     devices.add_argument("--probe", action="store_true", help="measure the fingerprints that are missing")
     devices.add_argument("--json", action="store_true", help="everything, as one JSON object a line")
+    add_access(devices)
     devices.set_defaults(command=_devices)
 
 
@@ -196,12 +203,17 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _tracker(options: argparse.Namespace) -> int:
+    from tracker.access import is_loopback
     from tracker.tracker import listen, serve
 
+    access = served_access(options)
     with listen(options.host, options.port) as listening:
         print(f"tracker at {options.host}:{options.port}; devices register with", flush=True)
-        print(f"  blinknet device --tracker {options.host}:{options.port} --key CLASS.UNIT", flush=True)
-        serve(listening)
+        prove = "" if is_loopback(options.host) or access.allow_plaintext else " --credential CLASS.UNIT"
+        print(
+            f"  blinknet device --tracker {options.host}:{options.port} --key CLASS.UNIT{prove}", flush=True
+        )
+        serve(listening, access)
     return 0
 
 
@@ -210,8 +222,9 @@ def _device(options: argparse.Namespace) -> int:
     from tracker.agent import serve
     from tracker.device import DeviceKey
 
-    key = DeviceKey.parse(options.key)
-    serve(Address.parse(options.tracker), key, options.host, options.isa, options.cores)
+    key, access = DeviceKey.parse(options.key), served_access(options)
+    tracker = Address.parse(options.tracker, access)
+    serve(tracker, key, options.host, options.isa, options.cores, access=access)
     return 0
 
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.credential import COORDINATOR, CREDENTIAL_LIFE, TRACKER, check_holder, is_device
+from tracker.access import COORDINATOR, TRACKER
+from tracker.credential import CREDENTIAL_LIFE, check_holder, is_device
 from tracker.device import DeviceKey
 
 if TYPE_CHECKING:

@@ -184,7 +184,8 @@ def find_source(tracker: str | None, store: Path | None, run: Path | None) -> So
         Store(path, readonly=True).close()  # One that was named has to be there.
     elif settings.store is not None and settings.store.is_file():
         path = settings.store
-    return Source(Address.parse(DEFAULT_TRACKER) if known == EMBEDDED else known, path)
+    place = Address.parse(DEFAULT_TRACKER) if known == EMBEDDED else known
+    return Source(replace(place, access=settings.access), path)
 
 
 def read_events(path: Path | None) -> tuple[DeviceEvent, ...]:

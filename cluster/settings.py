@@ -28,6 +28,7 @@ from cluster.settings_fields import (
 )
 from cluster.yaml_lines import SettingsError, read_yaml
 from runtime.percentiles import runs_needed
+from tracker.access import Access
 
 __all__ = [
     "ClusterSettings",
@@ -187,6 +188,15 @@ class ClusterSettings(Settings):
     """After which a session on a device is given up and its process killed."""
     devices_per_actor: int = Field(default=1, ge=1, le=256)
     """Devices that one process drives: a process each takes about 100 MB."""
+    credential: AnyPath | None = None
+    """Folder of a coordinator's credential, at the same place on every node that drives devices."""
+    allow_plaintext: bool = False
+    """Whether trackers and devices on other machines may be reached without TLS."""
+
+    @property
+    def access(self) -> Access:
+        """How trackers and devices are reached; what the environment says comes first."""
+        return Access.stated(Access(self.credential, self.allow_plaintext))
 
 
 def load_run_file(path: Path) -> RunFile:

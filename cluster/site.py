@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -56,6 +56,8 @@ def open_site(
     stated = (
         Address.parse(tracker) if tracker else job.tracker if job.tracker != EMBEDDED else cluster.tracker
     )
+    if isinstance(stated, Address):
+        stated = replace(stated, access=cluster.access)
     with _fleet(job, stated, console) as (address, classes):
         descriptions = survey(Fleet(address, classes), cluster.session_timeout_s)
         targets = {name: target_of(job.devices[name], each) for name, each in descriptions.items()}

@@ -13,7 +13,7 @@ from cluster.certify import renewed
 from cluster.device_result import DeviceResult
 from cluster.embedded import embedded_fleet
 from cluster.outputs import RunFolder, RunRecord, find, read_result, read_run, write_result
-from cluster.settings import RunFile, load_run_file
+from cluster.settings import RunFile, cluster_settings, load_run_file
 from cluster.settings_fields import EMBEDDED
 from cluster.summary import certificate_table
 from network.answers import count_right
@@ -109,7 +109,7 @@ def _tracker(record: RunRecord, folder: RunFolder, stated: str | None) -> Iterat
     """Where the run's devices are: as stated, as in the run, or on this machine."""
     name = stated or record.tracker
     if name != EMBEDDED:
-        yield Address.parse(name)
+        yield Address.parse(name, cluster_settings().access)
         return
     classes = sorted({DeviceKey.parse(each).device_class for each in folder.devices()})
     with embedded_fleet(classes) as address:

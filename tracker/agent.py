@@ -2,7 +2,7 @@
 
 TVM's own server dies for good when a session crashes or the tracker is away for a minute, and one silent peer
 blocks everybody. This one speaks the same protocol; any TVM client can use it. TVM RPC has no authentication:
-who reaches the port runs native code, so it listens on 127.0.0.1 unless told otherwise.
+who reaches the port runs native code. So it listens on 127.0.0.1 unless told otherwise, and then has a gate.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from tracker.access import Access
 from tracker.address import Address
 from tracker.child import ChildProcess
 from tracker.device import DeviceKey
 from tracker.errors import TrackerError
+from tracker.gate import entrance
 from tracker.inventory import registered
 from tracker.levels import LEVELS, Level
 from tracker.registration import Lease
@@ -39,21 +43,27 @@ def serve(
     isa: Level | None = None,
     cores: Sequence[int] | None = None,
     *,
+    access: Access | None = None,
     lifeline: int | None = None,
 ) -> None:
     """Serves this machine as device ``key`` until SIGTERM or SIGINT; to be called in the main thread.
 
-    ``isa`` hides the processor's features above a level, ``cores`` pins every session. With a ``lifeline``, a
-    pipe's reading end, it also ends when the pipe closes. Raises TrackerError for cores that do not exist.
+    ``isa`` hides the processor's features above a level, ``cores`` pins every session. ``access`` says how
+    it is reached: behind a gate where it or its tracker can be from elsewhere. With a ``lifeline``, a pipe's
+    reading end, it also ends when the pipe closes. Raises TrackerError for cores that do not exist, and where
+    TLS is due and there is no credential of ``key``.
     """
+    access = replace(access or Access(), loopback_too=tracker.tls)
+    others = os.sched_getaffinity(0)
     pin(cores)
-    import_tvm()
-    sweep()
     listening = listen(host, 0)
     device = Address(host, listening.getsockname()[1])
-    lease = Lease(tracker, key, device, announced_host=None if host in _ANY_HOST else host)
-    server = DeviceServer(listening, str(key), lease, partial(serve_session, level=isa), lifeline)
-    server.serve(lambda: print(f"device {key} is registered with the tracker at {tracker}", flush=True))
+    with entrance(listening, access, str(key), others - set(cores or ()) or others) as peers:
+        import_tvm()
+        sweep()
+        lease = Lease(tracker, key, device, announced_host=None if host in _ANY_HOST else host)
+        server = DeviceServer(peers, str(key), lease, partial(serve_session, level=isa), lifeline)
+        server.serve(lambda: print(f"device {key} is registered with the tracker at {tracker}", flush=True))
 
 
 def pin(cores: Sequence[int] | None) -> None:
@@ -141,6 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on and to tell the tracker")
     parser.add_argument("--isa", choices=LEVELS, help="hide the processor's features above this level")
     parser.add_argument("--cores", type=_core_list, metavar="N,N", help="run sessions on these cores")
+    parser.add_argument("--credential", type=Path, help="folder of this device's credential")
+    parser.add_argument("--allow-plaintext", action="store_true", help="do without TLS on any address")
     parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
     return parser
 
@@ -149,8 +161,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the agent from the command line; 2 for wrong input."""
     given = _parser().parse_args(arguments)
     try:
-        key = DeviceKey.parse(given.key)
-        serve(Address.parse(given.tracker), key, given.host, given.isa, given.cores, lifeline=given.lifeline)
+        access = Access(given.credential, given.allow_plaintext)
+        serve(
+            Address.parse(given.tracker, access),
+            DeviceKey.parse(given.key),
+            given.host,
+            given.isa,
+            given.cores,
+            access=access,
+            lifeline=given.lifeline,
+        )
     except TrackerError as error:
         print(error, file=sys.stderr)
         return 2

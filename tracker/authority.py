@@ -25,16 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tracker.credential import (
-    AUTHORITY,
-    CERTIFICATE,
-    COORDINATOR,
-    CREDENTIAL_LIFE,
-    KEY,
-    TRACKER,
-    URI_HOST,
-    uri_of,
-)
+from tracker.access import COORDINATOR, TRACKER
+from tracker.credential import AUTHORITY, CERTIFICATE, CREDENTIAL_LIFE, KEY, URI_HOST, uri_of
 from tracker.errors import TrackerError
 
 AUTHORITY_LIFE: Final = timedelta(days=3650)

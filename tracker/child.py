@@ -53,8 +53,13 @@ class ChildProcess:
         pass_fds: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        *,
+        inherit_output: bool = False,
     ) -> None:
-        """``prefix``: a command that runs the rest of its line in its place, such as ``ip netns exec``."""
+        """``prefix``: a command that runs the rest of its line in its place, such as ``ip netns exec``.
+
+        What it writes goes to this process's own output where ``inherit_output`` says so.
+        """
         reading, writing = os.pipe()
         self._lifeline = os.fdopen(writing, "wb", buffering=0)
         self._log = Log()
@@ -62,8 +67,8 @@ class ChildProcess:
             self._process = subprocess.Popen(
                 [*prefix, sys.executable, "-P", "-m", module, *arguments, "--lifeline", str(reading)],
                 stdin=subprocess.DEVNULL,
-                stdout=self._log.fileno(),
-                stderr=subprocess.STDOUT,
+                stdout=None if inherit_output else self._log.fileno(),
+                stderr=None if inherit_output else subprocess.STDOUT,
                 env=_environment(environment or {}),
                 pass_fds=[reading, *pass_fds],
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order.

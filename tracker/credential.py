@@ -10,15 +10,14 @@ import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
+from tracker.access import COORDINATOR, TRACKER
 from tracker.device import DeviceKey
 from tracker.errors import TrackerError
 
-TRACKER: Final = "tracker"
-COORDINATOR: Final = "coordinator"
 KEY: Final = "key.pem"
 CERTIFICATE: Final = "certificate.pem"
 AUTHORITY: Final = "authority.pem"
@@ -40,6 +39,7 @@ class Credential:
 
     folder: Path
     holder: str
+    ends: datetime
 
     @classmethod
     def open(cls, folder: Path) -> Credential:
@@ -49,13 +49,18 @@ class Credential:
                 raise TrackerError(f"{folder} is no credential: it has no {name}; {_MAKE}")
         if (folder / KEY).stat().st_mode & _READ_BY_OTHERS:
             raise TrackerError(f"others can read {folder / KEY}; `chmod 600 {folder / KEY}`")
-        return cls(folder, _own_holder(folder / CERTIFICATE))
+        return cls(folder, *_own(folder / CERTIFICATE))
 
     def of(self, *holders: str) -> Credential:
-        """Itself where it is one of these; raises TrackerError for anybody else's."""
+        """Itself where it is one of these; raises TrackerError for another's and for an expired one."""
         if self.holder not in holders:
             wanted = " or ".join(holders)
             raise TrackerError(f"{self.folder} is the credential of {self.holder}, not of {wanted}; {_MAKE}")
+        if self.ends < datetime.now(UTC):
+            raise TrackerError(
+                f"{self.folder} has expired on {self.ends:%Y-%m-%d}; renew it with "
+                f"`blinknet fleet add DIR {self.holder} --renew`"
+            )
         return self
 
     def server_context(self) -> ssl.SSLContext:
@@ -119,13 +124,15 @@ def _holder(names: Sequence[str]) -> str:
     return names[0].removeprefix(_URI)
 
 
-def _own_holder(certificate: Path) -> str:
+def _own(certificate: Path) -> tuple[str, datetime]:
+    """Holder and end."""
     from cryptography import x509
 
     try:
         parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
         names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return check_holder(_holder(names.get_values_for_type(x509.UniformResourceIdentifier)))
+        holder = _holder(names.get_values_for_type(x509.UniformResourceIdentifier))
+        return check_holder(holder), parsed.not_valid_after_utc
     except (ValueError, ssl.SSLError, x509.ExtensionNotFound) as error:
         raise TrackerError(f"{certificate} is no certificate of a fleet ({error}); {_MAKE}") from error
 
@@ -134,8 +141,8 @@ def reason(error: OSError) -> str:
     """Why TLS failed, in few words: what OpenSSL says about the certificate, or its reason."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate does not hold: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return _REASONS.get(error.reason, _words(error.reason))
+    if code := getattr(error, "reason", None):
+        return _REASONS.get(code, _words(code))
     return str(error) or type(error).__name__
 
 

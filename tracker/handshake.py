@@ -57,6 +57,12 @@ def _parse_text(data: bytes) -> Hello | Garbage:
     return Hello(matchkey, seconds[-1] if seconds else math.inf) if role == "client" else Garbage()
 
 
+def greeting(matchkey: str, timeout_s: float) -> bytes:
+    """What a client says first, who wants a session of at most ``timeout_s``."""
+    text = f"client:{matchkey} -timeout={timeout_s}".encode()
+    return _HEADER.pack(RPC_MAGIC, len(text)) + text
+
+
 def accepted(key: str) -> bytes:
     """The server's answer to a client that may have the session."""
     name = f"server:{key}".encode()

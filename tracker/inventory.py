@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tracker.address import Address
 from tracker.device import DeviceKey
 from tracker.errors import TrackerError
+from tracker.transport import NotAdmittedError
 from tracker.wire import SUCCESS, SUMMARY, TrackerConnection, WireError
 
 
@@ -41,16 +42,18 @@ def registered(address: Address, timeout_s: float = 3.0) -> tuple[Registration, 
             status, summary = connection.call(SUMMARY)
         if status != SUCCESS:
             raise WireError(f"status {status}")
-        return tuple(_registrations(summary))
+        return tuple(_registrations(address, summary))
+    except NotAdmittedError as error:
+        raise TrackerError(str(error)) from error
     except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise TrackerError(
             f"no TVM tracker answers at {address} ({error}); `blinknet tracker` starts one"
         ) from error
 
 
-def _registrations(summary: dict[str, Any]) -> Iterator[Registration]:
+def _registrations(tracker: Address, summary: dict[str, Any]) -> Iterator[Registration]:
     free = Counter({key: queue["free"] for key, queue in summary["queue_info"].items()})
     servers = [(info["key"].removeprefix("server:"), tuple(info["addr"])) for info in summary["server_info"]]
     for key, (host, port) in sorted(servers):
-        yield Registration(key, Address(host, port), "free" if free[key] > 0 else "busy")
+        yield Registration(key, tracker.beside(host, port, key), "free" if free[key] > 0 else "busy")
         free[key] -= 1

@@ -7,13 +7,13 @@ even while a session runs; TVM's own server does not while it is busy, so its si
 
 from __future__ import annotations
 
-import socket
 import struct
 import time
 from collections.abc import Callable
 from typing import Final
 
 from tracker.address import Address
+from tracker.transport import NotAdmittedError, connect
 from tracker.wire import RPC_MAGIC, RPC_MISMATCH
 
 ANSWER_S: Final = 2.0
@@ -27,10 +27,12 @@ def answers(device: Address, timeout_s: float = ANSWER_S) -> bool:
     """Whether a TVM RPC server at the address refuses a wrong match key within ``timeout_s``."""
     until = time.monotonic() + timeout_s
     try:
-        with socket.create_connection((device.host, device.port), timeout_s) as connection:
+        with connect(device, timeout_s) as connection:
             connection.settimeout(max(0.01, until - time.monotonic()))
             connection.sendall(struct.pack("<ii", RPC_MAGIC, len(_NOBODY)) + _NOBODY)
             return connection.recv(4) == struct.pack("<i", RPC_MISMATCH)
+    except NotAdmittedError:
+        return True  # It lives, and who opens a session hears why it does not let us in.
     except OSError:
         return False
 

@@ -73,7 +73,7 @@ class Lease:
             self._count_unused(connection)
 
     def _connect(self) -> TrackerConnection:
-        connection = TrackerConnection(self._tracker, _TIMEOUT_S)
+        connection = TrackerConnection(self._tracker, _TIMEOUT_S, self._key)
         location = [self._announced_host, self._device.port]
         _tell(connection, UPDATE_INFO, {"key": f"server:{self._key}", "addr": location})
         return connection

@@ -13,6 +13,8 @@ from tvm import rpc
 
 from tracker.address import Address
 from tracker.tensors import Tensors
+from tracker.transport import NotAdmittedError
+from tracker.tunnel import open_tunnel
 from tracker.wire import REQUEST, SUCCESS, TrackerConnection, WireError
 
 _RETRY_S: Final = 0.2
@@ -28,28 +30,38 @@ def connect(tracker: Address, key: str, deadline: float, session_timeout_s: floa
     Raises BusyError, or OSError when the tracker or the device cannot be reached.
     """
     while True:
-        host, port, matchkey = _request(tracker, key, deadline)
+        device, matchkey = _request(tracker, key, deadline)
         try:
-            return rpc.connect(host, port, matchkey, session_timeout_s), Address(host, port)
-        except (tvm.error.InternalError, tvm.error.RPCError, RuntimeError) as error:
+            return _connect(device, matchkey, _left(deadline), session_timeout_s), device
+        except NotAdmittedError:
+            raise
+        except (OSError, tvm.error.InternalError, tvm.error.RPCError, RuntimeError) as error:
             # The tracker may still hold the offer of a server that has just died or restarted.
             if time.monotonic() + _RETRY_S > deadline:
-                raise WireError(f"the device at {host}:{port} does not take the session: {error}") from error
+                raise WireError(f"the device at {device} does not take the session: {error}") from error
             time.sleep(_RETRY_S)
 
 
-def _request(tracker: Address, key: str, deadline: float) -> tuple[str, int, str]:
-    with TrackerConnection(tracker, max(0.1, deadline - time.monotonic())) as connection:
+def _connect(device: Address, matchkey: str, timeout_s: float, session_timeout_s: float) -> Any:
+    if device.tls:
+        device = open_tunnel(device, matchkey, timeout_s, session_timeout_s)
+    return rpc.connect(device.host, device.port, matchkey, session_timeout_s)
+
+
+def _left(deadline: float) -> float:
+    return max(0.1, deadline - time.monotonic())
+
+
+def _request(tracker: Address, key: str, deadline: float) -> tuple[Address, str]:
+    with TrackerConnection(tracker, _left(deadline)) as connection:
         try:
-            status, offer = connection.call(
-                REQUEST, key, "", 1, timeout_s=max(0.1, deadline - time.monotonic())
-            )
+            status, offer = connection.call(REQUEST, key, "", 1, timeout_s=_left(deadline))
         except TimeoutError as error:
             raise BusyError from error
     if status != SUCCESS:
         raise WireError(f"the tracker at {tracker} answers a request with status {status}")
     host, port, matchkey = offer
-    return str(host), int(port), str(matchkey)
+    return tracker.beside(str(host), int(port), key), str(matchkey)
 
 
 class RemoteDevice:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tracker.gate import Admitted, notice_lost_peer
 from tracker.handshake import Garbage, Hello, accepted, parse_hello
 from tracker.registration import Lease
 from tracker.served import ServedSession
@@ -37,7 +38,7 @@ class DeviceServer:
 
     def __init__(
         self,
-        listening: socket.socket,
+        listening: socket.socket | Admitted,
         key: str,
         lease: Lease,
         run: Callable[[int, Path], None],
@@ -140,8 +141,9 @@ class DeviceServer:
 
     def _begin(self, connection: socket.socket, hello: Hello) -> None:
         self._lease.withdraw()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _notice_lost_clients(connection)
+        if connection.family != socket.AF_UNIX:  # One of those leads to a gate, which sees to it itself.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_lost_peer(connection)
         if not _send_quietly(connection, accepted(self._key)):
             connection.close()
             return
@@ -190,15 +192,6 @@ class DeviceServer:
             peer.connection.close()
         for end in (self._wake, self._wake_up, self._listening):
             end.close()
-
-
-def _notice_lost_clients(connection: socket.socket) -> None:
-    """Ends a connection whose other side is cut off within ten seconds or so, not Linux's two hours."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 4)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
 
 
 def _send_quietly(connection: socket.socket, data: bytes) -> bool:

@@ -8,9 +8,11 @@ import socket
 import time
 from types import TracebackType
 
+from tracker.access import TRACKER, Access
 from tracker.address import Address
 from tracker.child import ChildProcess, end_with_parent
 from tracker.errors import TrackerError
+from tracker.gate import entrance
 from tracker.inventory import registered
 
 _START_S = 60.0
@@ -29,13 +31,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(listening: socket.socket) -> None:
-    """Runs TVM's tracker on the socket until the process ends."""
+def serve(listening: socket.socket, access: Access | None = None) -> None:
+    """Runs TVM's tracker on the socket until the process ends; behind a gate where it speaks TLS."""
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")
     from tvm.rpc.base import random_key
     from tvm.rpc.tracker import _tracker_server
 
-    _tracker_server(listening, random_key("tracker"))
+    with entrance(listening, access or Access(), TRACKER) as peers:
+        _tracker_server(peers, random_key("tracker"))
 
 
 class TrackerProcess:

@@ -11,7 +11,9 @@ import struct
 from types import TracebackType
 from typing import Any, Final
 
+from tracker.access import COORDINATOR
 from tracker.address import Address
+from tracker.transport import admission, connect
 
 TRACKER_MAGIC: Final = 0x2F271
 RPC_MAGIC: Final = 0xFF271
@@ -31,16 +33,22 @@ class WireError(OSError):
     """The peer speaks something else."""
 
 
+class ClosedError(WireError, ConnectionError):
+    """The peer hung up."""
+
+
 class TrackerConnection:
     """A connection to a TVM tracker; every call ends within the time-out, with an OSError when it fails."""
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
+    def __init__(self, address: Address, timeout_s: float, ours: str = COORDINATOR) -> None:
+        """``ours`` is whose credential is used where the tracker wants one."""
         self.address = address
-        self._socket = socket.create_connection((address.host, address.port), timeout_s)
+        self._socket = connect(address, timeout_s, ours)
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.sendall(struct.pack("<i", TRACKER_MAGIC))
-            if struct.unpack("<i", self._receive(4))[0] != TRACKER_MAGIC:
+            with admission(address):
+                self._socket.sendall(struct.pack("<i", TRACKER_MAGIC))
+                magic = self._receive(4)
+            if struct.unpack("<i", magic)[0] != TRACKER_MAGIC:
                 raise WireError(f"{address} is not a TVM tracker")
         except BaseException:
             self._socket.close()
@@ -79,6 +87,6 @@ class TrackerConnection:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             chunk = self._socket.recv(count - len(data))
             if not chunk:
-                raise WireError(f"{self.address} closed the connection")
+                raise ClosedError(f"{self.address} closed the connection")
             data += chunk
         return bytes(data)

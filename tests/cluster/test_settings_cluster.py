@@ -32,7 +32,8 @@ def test_ray_accepts_its_provider():
 
 def test_our_file_states_every_setting_of_ours_and_leaves_the_store_beside_the_run():
     text = RAY_CONFIG.read_text()
-    assert set(yaml.safe_load(text)["metadata"]["blinknet"]) == set(ClusterSettings.model_fields) - {"store"}
+    optional = {"store", "credential"}
+    assert set(yaml.safe_load(text)["metadata"]["blinknet"]) == set(ClusterSettings.model_fields) - optional
     assert load_cluster_settings(RAY_CONFIG).store is None
 
 

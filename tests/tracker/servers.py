@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -59,3 +59,13 @@ def command_line(pid: int) -> list[str]:
         return psutil.Process(pid).cmdline()
     except psutil.NoSuchProcess:  # A zombie is one, too.
         return []
+
+
+def listening_ports() -> set[tuple[str, int]]:
+    """Host and port of every listening TCP socket of this process and its descendants."""
+    ports: set[tuple[str, int]] = set()
+    for pid in {os.getpid(), *descendants()}:
+        with suppress(psutil.NoSuchProcess):
+            connections = psutil.Process(pid).net_connections("inet")
+            ports |= {tuple(each.laddr) for each in connections if each.status == psutil.CONN_LISTEN}
+    return ports

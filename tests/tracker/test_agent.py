@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.tracker.models import DIE, MATMUL, SLEEP
-from tests.tracker.servers import state_of, wait_until
+from tests.tracker.servers import listening_ports, state_of, wait_until
 from tracker.address import Address
 from tracker.agent import AgentProcess
 from tracker.device import DeviceKey
@@ -251,3 +251,13 @@ def test_a_tracker_that_is_not_there_is_named() -> None:
         nobody = Address("127.0.0.1", listening.getsockname()[1])
     with pytest.raises(TrackerError, match=f"{nobody}.*blinknet tracker"):
         AgentProcess.start(nobody, KEY)
+
+
+def test_nothing_listens_on_other_interfaces_by_default(
+    tracker: Address, agent: DeviceKey, kernels: Path
+) -> None:
+    with Session.open(tracker, agent) as session:
+        assert isinstance(session.time_functions(kernels, [MATMUL])[0], Timing)
+        ports = listening_ports()
+    assert {(each.host, each.port) for each in (tracker, registered(tracker)[0].address)} <= ports
+    assert {host for host, _ in ports} == {"127.0.0.1"}

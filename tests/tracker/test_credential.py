@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tracker.access import COORDINATOR, TRACKER
 from tracker.authority import Authority
-from tracker.credential import COORDINATOR, TRACKER, Credential, holder_of, reason, verify_holder
+from tracker.credential import Credential, holder_of, reason, verify_holder
 from tracker.errors import TrackerError
 
 DEVICE = "rpi4.unit-02"
@@ -158,6 +159,12 @@ def test_an_incomplete_credential_is_named(authority: Authority, missing: str) -
 def test_somebody_else_s_credential_is_refused_before_anything_listens(authority: Authority) -> None:
     with pytest.raises(TrackerError, match=r"credential of rpi4.unit-02, not of tracker"):
         credential(authority, DEVICE).of(TRACKER)
+
+
+def test_an_expired_credential_is_told_how_to_be_renewed(authority: Authority) -> None:
+    authority.issue(DEVICE, timedelta(seconds=-1))
+    with pytest.raises(TrackerError, match=f"blinknet fleet add DIR {DEVICE} --renew"):
+        credential(authority, DEVICE).of(DEVICE)
 
 
 def test_no_authority_is_named(tmp_path: Path) -> None:
