@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FailureKind = Literal["build", "tracker", "unreachable", "busy", "timeout", "crash", "refused", "skipped"]
+FailureKind = Literal[
+    "build", "tracker", "unreachable", "busy", "timeout", "crash", "refused", "garbled", "skipped"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,8 @@ class Failure:
     ``build``: there is no library to run. ``tracker``: it does not answer; that says nothing of the device.
     ``unreachable``: no such device, or it does not answer.
     ``busy``: others used it until the deadline. ``timeout``: no answer in time. ``crash``: the session died.
-    ``refused``: the device answered with an error. ``skipped``: an earlier operation ended the session.
+    ``refused``: the device answered with an error. ``garbled``: what was sent arrived damaged, or the answer
+    makes no sense. ``skipped``: an earlier operation ended the session.
     """
 
     kind: FailureKind
@@ -25,6 +28,10 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.device}: {self.operation}: {self.kind}: {self.message}"
+
+
+class GarbledError(ValueError):
+    """What was sent did not arrive as it was, or what came back cannot be."""
 
 
 class SessionFailed(Exception):  # noqa: N818 (it says what happened, like every Failure)

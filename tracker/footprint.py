@@ -99,7 +99,7 @@ def _use_transport(device: RemoteDevice, files: DeviceFiles, size: int) -> None:
     """What RPC itself needs for the largest transfer is taken before the count, not during it."""
     files.trim()
     name = device.fresh_name("transport")
-    device.session.upload(bytearray(size), name)
+    device.upload(name, bytes(size))
     device.session.remove(name)
     device.tensor(np.zeros(size, np.uint8))
     files.read(_SMAPS)

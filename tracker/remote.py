@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import tvm.runtime
 from tvm import rpc
 
 from tracker.address import Address
+from tracker.failure import GarbledError
 from tracker.tensors import Tensors
 from tracker.transport import NotAdmittedError
 from tracker.tunnel import open_tunnel
@@ -102,8 +104,23 @@ class RemoteDevice:
 
     def load_as(self, name: str, content: bytes) -> Any:
         """Uploads ``content`` as a file and loads it."""
-        self.session.upload(bytearray(content), name)
+        self.upload(name, content)
         return self.session.load_module(name)
+
+    def upload(self, name: str, content: bytes) -> None:
+        """Writes a file on the device; raises GarbledError unless it arrived whole.
+
+        A server without our functions sends the file back.
+        """
+        self.session.upload(bytearray(content), name)
+        if checksum := self.function("blinknet.checksum"):
+            arrived = checksum(name) == f"{zlib.crc32(content):08x}"
+        else:
+            arrived = self.session.download(name) == content
+        if not arrived:
+            raise GarbledError(
+                f"{name} arrived damaged: a full disk on the device, or a bad connection? `df` there tells"
+            )
 
     def tensor(self, values: np.ndarray[Any, Any]) -> Any:
         """A copy of ``values`` on the device."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.address import Address
-from tracker.failure import FailureKind
+from tracker.failure import FailureKind, GarbledError
 from tracker.footprint import measure_peak, run_within
 from tracker.memory_limit import Footprint
 from tracker.remote import BusyError, RemoteDevice, connect
@@ -132,6 +132,8 @@ def _answer(operations: Operations, operation: str, arguments: tuple[Any, ...]) 
 def _kind(error: Exception, operations: Operations, operation: str) -> FailureKind:
     if isinstance(error, BusyError):
         return "busy"
+    if isinstance(error, GarbledError):
+        return "garbled"
     if operation == "open":
         return "unreachable"
     if "RPCSessionTimeoutError" in str(error):

@@ -1,4 +1,5 @@
 import json
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,6 +30,19 @@ def test_any_tvm_client_can_use_the_agent(tracker: Address, agent: DeviceKey) ->
     del tensor, remote
     assert after - before == pytest.approx(megabytes.nbytes, rel=0.1)
     assert peak >= before + megabytes.nbytes
+
+
+def test_an_upload_can_be_checked(tracker: Address, agent: DeviceKey) -> None:
+    remote = rpc.connect_tracker(tracker.host, tracker.port).request(str(agent), session_timeout=30)
+    checksum = remote.get_function("blinknet.checksum")
+    content = np.random.default_rng(0).bytes(300_000)
+    remote.upload(bytearray(content), "library.so")
+    remote.upload(bytearray(content[:-1]), "cut.so")
+    assert checksum("library.so") == f"{zlib.crc32(content):08x}"
+    assert checksum("cut.so") == f"{zlib.crc32(content[:-1]):08x}"
+    with pytest.raises(tvm.error.RPCError):
+        checksum("none.so")
+    del remote, checksum
 
 
 def test_any_tvm_client_hears_that_its_time_is_over(tracker: Address, agent: DeviceKey) -> None:

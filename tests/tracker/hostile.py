@@ -1,0 +1,112 @@
+"""A device that works as it should but for one thing: ``python -m tests.tracker.hostile HOW --tracker ...``.
+
+Its process is real, its server TVM's own; what it does wrong is done where a bad device would do it.
+"""
+
+import math
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tracker.agent
+import tracker.session_functions
+from tracker.levels import Level
+
+
+def _override(name: str, function: Callable[..., Any]) -> None:
+    from tvm_ffi import register_global_func
+
+    register_global_func(name, function, override=True)
+
+
+def _times(*seconds: float, length: int | None = None) -> Callable[[], None]:
+    """A time evaluator that answers with these, whatever it is asked for."""
+
+    def evaluator(_module: Any, _name: str, _type: int, _id: int, _number: int, repeat: int, *_: Any) -> Any:
+        values = (list(seconds) * repeat)[: repeat if length is None else length]
+        blob = struct.pack(f"@{len(values)}d", *values)
+        return lambda *_arguments: blob
+
+    return lambda: _override("runtime.RPCTimeEvaluator", evaluator)
+
+
+def _truncates() -> None:
+    def upload(name: str, content: bytes) -> None:
+        Path(name).write_bytes(bytes(content)[: len(content) // 2])
+
+    _override("tvm.rpc.server.upload", upload)
+
+
+def _says(name: str, value: Any) -> Callable[[], None]:
+    return lambda: _override(f"blinknet.{name}", lambda *_: value)
+
+
+HOW: dict[str, Callable[[], None]] = {
+    "truncates uploads": _truncates,
+    "times are NaN": _times(math.nan),
+    "times are negative": _times(-1e-3),
+    "times are zero": _times(0.0),
+    "times are infinite": _times(math.inf),
+    "times are too few": _times(1e-3, length=1),
+    "times are too many": _times(1e-3, length=100_000),
+    "describes itself at length": _says("describe", "[" * (64 << 20)),
+    "describes itself in numbers": _says("describe", 7),
+    "describes an infinite clock": _says("describe", '{"clock_hz": Infinity}'),
+    "has no memory to speak of": _says("read_text", "x-y rw-p 0 0 0 \nRss: many kB\nAnonymous: none kB\n"),
+    "has less than no memory": _says("read_text", ""),
+}
+
+
+def _packets(*packets: tuple[int, bytes]) -> Callable[[int], None]:
+    """Answers the first request with packets of these codes and contents."""
+
+    def answer(fd: int) -> None:
+        import socket
+
+        connection = socket.socket(fileno=fd)
+        connection.recv(1 << 16)
+        for code, content in packets:
+            connection.sendall(struct.pack("<qi", 4 + len(content), code) + content)
+        connection.recv(1 << 16)
+
+    return answer
+
+
+RAW: dict[str, Callable[[int], None]] = {
+    # kInitServer of protocol 0.8.0 without arguments: makes TVM's client a server.
+    "gives orders": _packets((2, struct.pack("<q", 5) + b"0.8.0" + struct.pack("<i", 0))),
+    "answers without end": lambda fd: _packets((4, b""))(fd) or _endless(fd),
+    "answers in garbage": _packets((77, b"\xff" * 64)),
+}
+
+
+def _endless(fd: int) -> None:
+    import socket
+
+    socket.socket(fileno=fd).sendall(struct.pack("<qi", 1 << 62, 4))
+
+
+def _serve(how: str) -> Callable[[int, Path, Level | None], None]:
+    honest = tracker.session_functions.serve_session
+
+    def hostile(fd: int, folder: Path, level: Level | None) -> None:
+        if how in RAW:
+            RAW[how](fd)
+            return
+        register = tracker.session_functions._register
+
+        def register_and_override(level: Level | None) -> None:
+            register(level)
+            HOW[how]()
+
+        tracker.session_functions._register = register_and_override
+        honest(fd, folder, level)
+
+    return hostile
+
+
+if __name__ == "__main__":
+    tracker.agent.serve_session = _serve(sys.argv[1])
+    sys.exit(tracker.agent.main(sys.argv[2:]))
