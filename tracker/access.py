@@ -35,12 +35,18 @@ class Access:
 
     def check_listening(self, host: str) -> None:
         """Raises TrackerError where a server may not listen on ``host``."""
-        if self.speaks_tls(host) and self.credential is None:
+        if not self.speaks_tls(host) or self.credential is not None:
+            return
+        if is_loopback(host):
             raise TrackerError(
-                f"{host} can be reached from other machines, and TVM RPC runs what anybody sends it; "
-                "name a credential (`blinknet fleet init` makes them) with --credential, listen on "
-                "127.0.0.1, or insist with --allow-plaintext"
+                "a tracker on another machine takes devices with a credential only; name one of those that "
+                "`blinknet fleet init` makes with --credential, or insist with --allow-plaintext"
             )
+        raise TrackerError(
+            f"{host} can be reached from other machines, and TVM RPC runs what anybody sends it; "
+            "name a credential (`blinknet fleet init` makes them) with --credential, listen on "
+            "127.0.0.1, or insist with --allow-plaintext"
+        )
 
     def warning(self, host: str) -> str | None:
         """What to tell whoever allowed plaintext where it matters."""

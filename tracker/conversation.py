@@ -6,11 +6,13 @@ import contextlib
 import socket
 import struct
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from tracker import answers, plain
 from tracker.errors import TrackerError
-from tracker.failure import Failure, FailureKind, SessionFailed
+from tracker.failure import Failure, FailureKind, GarbledError, SessionFailed
 from tracker.forked import session_processes
 from tracker.liveness import Watchdog
 
@@ -18,6 +20,16 @@ _CLOSE_S: Final = 2.0
 _TRANSFER_S: Final = 60
 _QUIET_S: Final = 2.0
 """Without an answer, before the device is asked whether it is still there."""
+
+
+T = TypeVar("T")
+
+
+def nothing(value: Any) -> Any:
+    """For requests that are done without an answer."""
+    if value is not None:
+        raise GarbledError("an answer to what was no question")
+    return None
 
 
 class Conversation:
@@ -49,10 +61,12 @@ class Conversation:
         """From now on a device that falls silent ends what is awaited from it, whatever its deadline."""
         self._watchdog = watchdog
 
-    def ask(self, operation: str, *arguments: Any, deadline_s: float) -> Any:
-        """The answer to one request; raises SessionFailed."""
+    def ask(
+        self, operation: str, *arguments: Any, deadline_s: float, check: Callable[[Any], T] = nothing
+    ) -> T:
+        """The answer to one request, as ``check`` takes it; raises SessionFailed."""
         self.send(operation, *arguments)
-        return self.receive(operation, deadline_s)
+        return self.receive(operation, deadline_s, check)
 
     def send(self, operation: str, *arguments: Any) -> None:
         """One request; raises SessionFailed."""
@@ -63,17 +77,24 @@ class Conversation:
         except OSError as error:
             raise self.fail("crash", f"the session's process is gone: {error}", operation) from error
 
-    def receive(self, operation: str, deadline_s: float) -> Any:
-        """The next answer; raises SessionFailed when it is a failure or does not come in time."""
+    def receive(self, operation: str, deadline_s: float, check: Callable[[Any], T] = nothing) -> T:
+        """The next answer, as ``check`` takes it: it raises GarbledError for what cannot be an answer.
+
+        Raises SessionFailed for that, when the answer is a failure, or when it does not come in time.
+        """
         try:
             self._wait(operation, deadline_s)
-            kind, *value = self._connection.recv()
+            match plain.decode(self._connection.recv_bytes(plain.LARGEST_BYTES)):
+                case ["failed", kind, message]:
+                    raise self.fail(*answers.failure(kind, message), operation)
+                case ["item" | "result", value]:
+                    return check(value)
+            raise GarbledError("an answer of no kind")
+        except GarbledError as error:
+            raise self.fail("garbled", str(error), operation) from error
         except (EOFError, OSError) as error:
             last_words = self._process.log_tail()
             raise self.fail("crash", f"the session's process ended: {last_words}", operation) from error
-        if kind == "failed":
-            raise self.fail(value[0], value[1], operation)
-        return value[0]
 
     def _wait(self, operation: str, deadline_s: float) -> None:
         """Until there is something to read; raises SessionFailed when that does not come."""

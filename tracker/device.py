@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -78,7 +79,7 @@ class Description:
             data = json.loads(text)
             values = {field.name: data[field.name] for field in fields(cls)}
             values |= {name: tuple(values[name]) for name in ("features", "timing_cores")}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TrackerError(f"the device's description cannot be read ({error!r}); {_UPDATE}") from error
         wrong = [name for name, value in values.items() if not _VALID[name](value)]
         if wrong:
@@ -86,11 +87,12 @@ class Description:
         return cls(**values)
 
 
+_LONGEST_TEXT = 1000
 _UPDATE = "install the same BlinkNet on the device and start `blinknet device` again"
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
 
 
 def _is_count(value: Any) -> bool:
@@ -98,7 +100,9 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number_or_none(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
 
 
 _VALID: dict[str, Callable[[Any], bool]] = {

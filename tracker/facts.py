@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from tracker.device import Agent, Description
 from tracker.errors import TrackerError
 from tracker.levels import Level, visible
 
+_MOST_CORES: Final = 1 << 13
+"""That Linux is built for on any machine."""
 Reader = Callable[[str], str]
 """A file's text by its absolute path; the empty text when there is no such file."""
 
@@ -52,6 +55,8 @@ def _field(text: str, *names: str) -> str:
 def _core_list(text: str) -> tuple[int, ...]:
     """Linux's ``0-2,5`` as numbers."""
     ranges = [part.split("-") for part in text.strip().split(",") if part]
+    if any(int(ends[-1]) >= _MOST_CORES for ends in ranges):
+        raise TrackerError(f"the device names a core above {_MOST_CORES}; update its server")
     return tuple(core for ends in ranges for core in range(int(ends[0]), int(ends[-1]) + 1))
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tvm.runtime.vm import VirtualMachine
 
 from tracker.remote import RemoteDevice
+from tracker.remote_timing import read_times
 
 Shape = tuple[int, ...]
 _WARM_UP_RUNS: Final = 3
@@ -51,7 +52,7 @@ class RemoteNetwork:
     def times(self, repeats: int) -> tuple[float, ...]:
         """Seconds of ``repeats`` single inferences, one after the other."""
         evaluate = self._machine.module.time_evaluator("main", self._device.cpu, number=1, repeat=repeats)
-        return tuple(evaluate(*self._inputs, *self._parameters).results)
+        return read_times(lambda: evaluate(*self._inputs, *self._parameters), repeats)
 
     def predict(self, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], ...]:
         """Samples ``(n, *shape)`` of every input to answers ``(n, *shape)`` of every output.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+import struct
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from tracker.adaptive import adaptive_repeats
+from tracker.answers import seconds
+from tracker.failure import GarbledError
 from tracker.remote import RemoteDevice
 from tracker.timing import Argument, Timing, TimingPolicy
 
@@ -25,27 +28,38 @@ def time_function(
     """
     if own := device.function("blinknet.time_function"):
         answer = own(module, symbol, json.dumps([arguments, asdict(policy)]))
-        number, seconds = read_answer(answer, policy.max_repeats)
+        number, times = read_answer(answer, policy.max_repeats)
     else:
-        number, seconds = _time_from_here(device, module, symbol, arguments, policy)
-    if not seconds:
+        number, times = _time_from_here(device, module, symbol, arguments, policy)
+    if not times:
         raise MissingFunctionError(f"the library has no function {symbol}")
-    return Timing(symbol, number, tuple(seconds), policy.settled(seconds))
+    return Timing(symbol, number, times, policy.settled(times))
 
 
 def read_answer(text: str, max_repeats: int) -> tuple[int, tuple[float, ...]]:
     """Calls in a repeat, and seconds of each repeat; nothing where the device has no such function.
 
-    Raises ValueError for what no timing can be.
+    Raises GarbledError for what no timing can be.
     """
-    answer = json.loads(text)
+    try:
+        answer = json.loads(text)
+        number, times = (0, ()) if answer is None else answer
+    except (TypeError, ValueError, RecursionError) as error:
+        raise GarbledError(f"the device's answer is no timing: {str(text)[:100]}") from error
     if answer is None:
         return 0, ()
-    number, seconds = answer
-    times = all(isinstance(each, float) and 0 <= each < math.inf for each in seconds)
-    if not (isinstance(number, int) and number > 0 and times and 0 < len(seconds) <= max(2, max_repeats)):
-        raise ValueError(f"the device's answer is no timing: {text[:100]}")
-    return number, tuple(seconds)
+    if not (isinstance(number, int) and number > 0):
+        raise GarbledError(f"the device's answer is no timing: {str(text)[:100]}")
+    return number, seconds(times, 1, max(2, max_repeats), zero=True)
+
+
+def read_times(evaluate: Callable[[], Any], repeat: int, *, zero: bool = False) -> tuple[float, ...]:
+    """What TVM's time evaluator tells, one time a repeat; raises GarbledError for what are no times."""
+    try:
+        results = evaluate().results
+    except struct.error as error:
+        raise GarbledError(f"the device does not tell {repeat} times: {error}") from error
+    return seconds(results, repeat, repeat, zero=zero)
 
 
 def _time_from_here(
@@ -60,6 +74,6 @@ def _time_from_here(
 
     def evaluate(number: int, repeat: int) -> tuple[float, ...]:
         evaluator = module.time_evaluator(symbol, device.cpu, number=number, repeat=repeat)
-        return tuple(evaluator(*tensors).results)
+        return read_times(lambda: evaluator(*tensors), repeat, zero=number == 1)
 
     return adaptive_repeats(evaluate, policy)

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker import answers
 from tracker.address import Address
-from tracker.conversation import Conversation
+from tracker.conversation import Conversation, nothing
 from tracker.device import Description, DeviceKey
 from tracker.errors import TrackerError
 from tracker.failure import Failure, SessionFailed
 from tracker.inventory import registered
-from tracker.liveness import SILENCES, Watchdog, answers
+from tracker.liveness import SILENCES, Watchdog
+from tracker.liveness import answers as gives_a_sign
 from tracker.memory_limit import Footprint
 from tracker.timing import Argument, Timing, TimingPolicy, TimingRequest
 
 Shape = tuple[int, ...]
+T = TypeVar("T")
 _GRACE_S: Final = 3.0
 SLOWEST_LINK_BYTES_S: Final = 50_000
 """What a link to a device must carry; a transfer may take so long on top of its deadline."""
@@ -43,6 +47,7 @@ class Session:
         self.key = key
         self._conversation = conversation
         self._fresh = True
+        self._outputs: dict[str, tuple[Shape, ...]] = {}
 
     @classmethod
     def open(
@@ -59,14 +64,13 @@ class Session:
         until = time.monotonic() + deadline_s
         try:
             patience_s = deadline_s + _GRACE_S
-            place = conversation.ask(
-                "open", address, str(key), until, session_timeout_s, deadline_s=patience_s
-            )
+            request = (address, str(key), until, session_timeout_s)
+            place = conversation.ask("open", *request, deadline_s=patience_s, check=answers.place)
         except BaseException:
             conversation.close()
             raise
         if place is not None:
-            conversation.watch(Watchdog(place))
+            conversation.watch(Watchdog(address.beside(*place, str(key))))
         return cls(key, conversation)
 
     @property
@@ -76,7 +80,7 @@ class Session:
 
     def describe(self, *, deadline_s: float = 20.0) -> Description:
         """What the device says about itself."""
-        text = self._conversation.ask("describe", deadline_s=deadline_s)
+        text = self._conversation.ask("describe", deadline_s=deadline_s, check=answers.text)
         try:
             return Description.from_json(text)
         except TrackerError as error:
@@ -85,7 +89,7 @@ class Session:
     def answers(self, *, deadline_s: float = 2.0) -> bool:
         """Whether the session can still be used."""
         try:
-            return bool(self._conversation.ask("answered", deadline_s=deadline_s))
+            return self._conversation.ask("answered", deadline_s=deadline_s, check=bool)
         except SessionFailed:
             return False
 
@@ -124,6 +128,7 @@ class Session:
         arguments = (name, _existing(library), list(parameters), list(inputs), list(outputs))
         allowed_s = deadline_s + transfer_s(_size(library, parameters))
         self._ask("load_network", *arguments, deadline_s=allowed_s)
+        self._outputs[name] = tuple(outputs)
 
     def time_networks(
         self, names: Sequence[str], rounds: int, repeats: int, *, deadline_s: float = 120.0
@@ -132,15 +137,18 @@ class Session:
 
         The networks take turns, ``repeats`` inferences at a time.
         """
-        seconds = self._ask("time_networks", list(names), rounds, repeats, deadline_s=deadline_s)
-        return dict(seconds)
+        check = partial(answers.timings, names=names, count=rounds * repeats)
+        arguments = (list(names), rounds, repeats)
+        return self._ask("time_networks", *arguments, deadline_s=deadline_s, check=check)
 
     def predict(
         self, name: str, inputs: Sequence[NDArray[Any]], *, deadline_s: float = 120.0
     ) -> tuple[NDArray[np.float32], ...]:
         """Answers ``(n, *shape)`` of each output of a loaded network to samples of each input."""
         allowed_s = deadline_s + transfer_s(sum(each.nbytes for each in inputs))
-        return tuple(self._ask("predict", name, list(inputs), deadline_s=allowed_s))
+        shapes = [(len(inputs[0]), *each) for each in self._outputs[name]]
+        check = partial(answers.arrays, shapes=shapes)
+        return self._ask("predict", name, list(inputs), deadline_s=allowed_s, check=check)
 
     def measure_peak(
         self,
@@ -159,7 +167,7 @@ class Session:
             raise TrackerError("measure_peak needs a fresh session; open another one with Session.open")
         arguments = (_existing(library), list(parameters), list(inputs), list(outputs))
         allowed_s = deadline_s + 2 * transfer_s(_size(library, parameters))
-        return int(self._ask("measure_peak", *arguments, deadline_s=allowed_s))
+        return self._ask("measure_peak", *arguments, deadline_s=allowed_s, check=answers.byte_count)
 
     def interrupt(self) -> None:
         """From any thread, at any time: whatever another one awaits from the device fails at once."""
@@ -184,8 +192,7 @@ class Session:
             raise TrackerError("run_within needs a fresh session; open another one with Session.open")
         arguments = (_existing(library), list(parameters), list(inputs), list(outputs), limit_bytes, runs)
         allowed_s = deadline_s + 2 * transfer_s(_size(library, parameters))
-        footprint: Footprint = self._ask("run_within", *arguments, deadline_s=allowed_s)
-        return footprint
+        return self._ask("run_within", *arguments, deadline_s=allowed_s, check=answers.footprint)
 
     def close(self) -> None:
         """Frees the device; may be called twice."""
@@ -199,9 +206,11 @@ class Session:
     ) -> None:
         self.close()
 
-    def _ask(self, operation: str, *arguments: Any, deadline_s: float) -> Any:
+    def _ask(
+        self, operation: str, *arguments: Any, deadline_s: float, check: Callable[[Any], T] = nothing
+    ) -> T:
         self._fresh = False
-        return self._conversation.ask(operation, *arguments, deadline_s=deadline_s)
+        return self._conversation.ask(operation, *arguments, deadline_s=deadline_s, check=check)
 
     def _stream(
         self, library: Path, requests: Sequence[TimingRequest], policy: TimingPolicy
@@ -213,7 +222,7 @@ class Session:
             self._conversation.send("time_functions", library, [_plain(each) for each in requests], policy)
             upload_s = transfer_s(_size(library))
             while waiting:
-                yield self._timing(waiting[0], policy.deadline_s + upload_s)
+                yield self._timing(waiting[0], policy, upload_s)
                 waiting.popleft()
                 upload_s = 0.0
             self._conversation.receive("time_functions", policy.deadline_s)
@@ -225,10 +234,16 @@ class Session:
             if not settled:
                 self._conversation.fail("skipped", "the timings were not read to their end", "time_functions")
 
-    def _timing(self, request: TimingRequest, deadline_s: float) -> Timing | Failure:
+    def _timing(self, request: TimingRequest, policy: TimingPolicy, upload_s: float) -> Timing | Failure:
         operation = f"time {request.symbol}"
-        item = self._conversation.receive(operation, deadline_s)
-        return item if isinstance(item, Timing) else Failure("refused", item, str(self.key), operation)
+
+        def check(item: Any) -> Timing | Failure:
+            if isinstance(item, str):
+                message = answers.text(item, answers.LONGEST_MESSAGE)
+                return Failure("refused", message, str(self.key), operation)
+            return answers.timing(item, request.symbol, max(2, policy.max_repeats))
+
+        return self._conversation.receive(operation, policy.deadline_s + upload_s, check)
 
     def _after(self, failure: Failure, waiting: Sequence[TimingRequest]) -> Iterator[Failure]:
         """The results of the request that was running and of those behind it."""
@@ -261,7 +276,7 @@ def _check_there(address: Address, key: DeviceKey) -> None:
 
 
 def _alive(device: Address) -> bool:
-    return any(answers(device) for _ in range(SILENCES))
+    return any(gives_a_sign(device) for _ in range(SILENCES))
 
 
 def transfer_s(size: int) -> float:

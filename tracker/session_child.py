@@ -18,6 +18,7 @@ from tracker.address import Address
 from tracker.failure import FailureKind, GarbledError
 from tracker.footprint import measure_peak, run_within
 from tracker.memory_limit import Footprint
+from tracker.plain import encode
 from tracker.remote import BusyError, RemoteDevice, connect
 from tracker.remote_files import describe_device
 from tracker.remote_network import RemoteNetwork, Shape, time_networks
@@ -35,14 +36,16 @@ class Operations:
         self._networks: dict[str, RemoteNetwork] = {}
         self._device: RemoteDevice
 
-    def open(self, tracker: Address, key: str, deadline: float, session_timeout_s: float) -> Address | None:
+    def open(
+        self, tracker: Address, key: str, deadline: float, session_timeout_s: float
+    ) -> tuple[str, int] | None:
         """See ``Session.open``; ``deadline`` is a time of the monotonic clock, which all processes share.
 
         Returns where the device can be asked for a sign of life; None for a server that gives none when busy.
         """
         session, address = connect(tracker, key, deadline, session_timeout_s)
         self._device = RemoteDevice(session)
-        return address if self._device.function("blinknet.describe") else None
+        return (address.host, address.port) if self._device.function("blinknet.describe") else None
 
     def describe(self) -> str:
         """The Description in JSON."""
@@ -115,11 +118,16 @@ class Operations:
 
 def serve(connection: Connection) -> None:
     """Answers requests until the parent asks to close or is gone."""
-    operations = Operations(connection.send)
+
+    def send(answer: Any) -> None:
+        """In plain bytes: the parent unpickles nothing that a device may have had a hand in."""
+        connection.send_bytes(encode(answer))
+
+    operations = Operations(send)
     operation = ""
     while operation != "close":
         operation, arguments = connection.recv()
-        connection.send(_answer(operations, operation, arguments))
+        send(_answer(operations, operation, arguments))
 
 
 def _answer(operations: Operations, operation: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 Its process is real, its server TVM's own; what it does wrong is done where a bad device would do it.
 """
 
+import json
 import math
 import struct
 import sys
@@ -21,15 +22,16 @@ def _override(name: str, function: Callable[..., Any]) -> None:
     register_global_func(name, function, override=True)
 
 
-def _times(*seconds: float, length: int | None = None) -> Callable[[], None]:
-    """A time evaluator that answers with these, whatever it is asked for."""
+def _times(*seconds: float, count: int = 2) -> Callable[[], None]:
+    """Answers with so many of these, whatever it is asked for."""
+    values = list(seconds) * count
+    blob = struct.pack(f"@{len(values)}d", *values)
 
-    def evaluator(_module: Any, _name: str, _type: int, _id: int, _number: int, repeat: int, *_: Any) -> Any:
-        values = (list(seconds) * repeat)[: repeat if length is None else length]
-        blob = struct.pack(f"@{len(values)}d", *values)
-        return lambda *_arguments: blob
+    def override() -> None:
+        _override("runtime.RPCTimeEvaluator", lambda *_: lambda *_arguments: blob)
+        _override("blinknet.time_function", lambda *_: json.dumps([1000, values]))
 
-    return lambda: _override("runtime.RPCTimeEvaluator", evaluator)
+    return override
 
 
 def _truncates() -> None:
@@ -49,8 +51,8 @@ HOW: dict[str, Callable[[], None]] = {
     "times are negative": _times(-1e-3),
     "times are zero": _times(0.0),
     "times are infinite": _times(math.inf),
-    "times are too few": _times(1e-3, length=1),
-    "times are too many": _times(1e-3, length=100_000),
+    "times are too few": _times(1e-3, count=0),
+    "times are too many": _times(1e-3, count=100_000),
     "describes itself at length": _says("describe", "[" * (64 << 20)),
     "describes itself in numbers": _says("describe", 7),
     "describes an infinite clock": _says("describe", '{"clock_hz": Infinity}'),

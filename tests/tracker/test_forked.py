@@ -21,6 +21,7 @@ from tracker.device import DeviceKey
 from tracker.errors import TrackerError
 from tracker.failure import SessionFailed
 from tracker.forked import SessionProcess, SessionProcesses
+from tracker.plain import decode
 from tracker.session import Session
 from tracker.timing import Timing
 
@@ -49,7 +50,7 @@ def started(processes: SessionProcesses) -> Iterator[tuple[SessionProcess, Conne
 def asked(connection: Connection) -> object:
     """What it answers to a request without a device: that it does not work."""
     connection.send(("time_networks", (["none"], 1, 1)))
-    return connection.recv()[0]
+    return str(decode(connection.recv_bytes())[0])
 
 
 def test_a_server_forks_one_process_after_the_other_and_has_one_thread(processes: SessionProcesses) -> None:
@@ -107,7 +108,7 @@ def test_an_interrupted_start_confuses_nobody(
         assert asked(connection) == "failed"
         process.kill()
         with pytest.raises(EOFError):
-            connection.recv()
+            connection.recv_bytes()
 
 
 def test_a_server_that_cannot_start_is_named_with_its_last_words(
