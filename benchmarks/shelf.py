@@ -21,6 +21,7 @@ from types import TracebackType
 
 import psutil
 
+from tracker.access import PLAINTEXT_VARIABLE
 from tracker.address import Address
 from tracker.child import ChildProcess
 from tracker.device import DeviceKey
@@ -68,6 +69,7 @@ class Board:
     def start(self) -> None:
         """Power on; registered or not, it runs from here on."""
         arguments = ["--tracker", str(self._shelf.tracker), "--key", str(self.key), "--host", self.host]
+        arguments += ["--allow-plaintext"] if self._network else []
         prefix = ["ip", "netns", "exec", self._network] if self._network else []
         environment = {"TMPDIR": str(self.disk)}
         self._agent = ChildProcess(
@@ -200,6 +202,8 @@ class Shelf:
 
     def __enter__(self) -> Shelf:
         if self.privileged:
+            # Its networks lead nowhere else. What runs against them inherits it.
+            os.environ[PLAINTEXT_VARIABLE] = "1"
             _command("ip", "link", "add", self._name, "type", "bridge")
             _command("ip", "addr", "add", f"{self._subnet}.254/24", "dev", self._name)
             _command("ip", "link", "set", self._name, "up")
@@ -209,6 +213,7 @@ class Shelf:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        os.environ.pop(PLAINTEXT_VARIABLE, None)
         for board in self.boards.values():
             board.remove()
         self.kill_tracker()
@@ -227,7 +232,8 @@ class Shelf:
     def start_tracker(self) -> None:
         """On the same port as the one before."""
         host = f"{self._subnet}.254" if self.privileged else "127.0.0.1"
-        self._tracker = TrackerProcess.start(host, self._tracker.address.port if self._tracker else None)
+        port = self._tracker.address.port if self._tracker else None
+        self._tracker = TrackerProcess.start(host, port, allow_plaintext=self.privileged)
 
     def kill_tracker(self) -> None:
         """At once."""

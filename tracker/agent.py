@@ -43,20 +43,21 @@ def serve(
     isa: Level | None = None,
     cores: Sequence[int] | None = None,
     *,
+    port: int = 0,
     access: Access | None = None,
     lifeline: int | None = None,
 ) -> None:
     """Serves this machine as device ``key`` until SIGTERM or SIGINT; to be called in the main thread.
 
-    ``isa`` hides the processor's features above a level, ``cores`` pins every session. ``access`` says how
-    it is reached: behind a gate where it or its tracker can be from elsewhere. With a ``lifeline``, a pipe's
-    reading end, it also ends when the pipe closes. Raises TrackerError for cores that do not exist, and where
-    TLS is due and there is no credential of ``key``.
+    ``isa`` hides the processor's features above a level, ``cores`` pins every session, ``port`` 0 picks one.
+    ``access`` says how it is reached: behind a gate where it or its tracker can be from elsewhere. With a
+    ``lifeline``, a pipe's reading end, it also ends when the pipe closes. Raises TrackerError for cores that
+    do not exist, and where TLS is due and there is no credential of ``key``.
     """
     access = replace(access or Access(), loopback_too=tracker.tls)
     others = os.sched_getaffinity(0)
     pin(cores)
-    listening = listen(host, 0)
+    listening = listen(host, port)
     device = Address(host, listening.getsockname()[1])
     with entrance(listening, access, str(key), others - set(cores or ()) or others) as peers:
         import_tvm()
@@ -125,6 +126,7 @@ def _arguments(
 ) -> list[str]:
     arguments = ["--tracker", str(tracker), "--key", str(key), "--host", host]
     arguments += ["--isa", isa] if isa else []
+    arguments += ["--allow-plaintext"] if tracker.access.allow_plaintext else []
     arguments += ["--cores", ",".join(map(str, cores))] if cores is not None else []
     return arguments
 
@@ -149,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tracker", required=True, metavar="HOST:PORT")
     parser.add_argument("--key", required=True, metavar="CLASS.UNIT")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on and to tell the tracker")
+    parser.add_argument("--port", type=int, default=0, help="to listen on; 0 picks a free one")
     parser.add_argument("--isa", choices=LEVELS, help="hide the processor's features above this level")
     parser.add_argument("--cores", type=_core_list, metavar="N,N", help="run sessions on these cores")
     parser.add_argument("--credential", type=Path, help="folder of this device's credential")
@@ -168,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.host,
             given.isa,
             given.cores,
+            port=given.port,
             access=access,
             lifeline=given.lifeline,
         )

@@ -49,13 +49,18 @@ class TrackerProcess:
         self._child = child
 
     @classmethod
-    def start(cls, host: str = "127.0.0.1", port: int | None = None) -> TrackerProcess:
+    def start(
+        cls, host: str = "127.0.0.1", port: int | None = None, *, allow_plaintext: bool = False
+    ) -> TrackerProcess:
         """Starts a tracker and waits until it answers; without ``port``, a free one is picked.
 
-        Raises TrackerError when the port is taken or the tracker does not come up.
+        It speaks no TLS: ``allow_plaintext`` is for hosts that others can reach. Raises TrackerError when the
+        port is taken or the tracker does not come up.
         """
+        access = Access(allow_plaintext=allow_plaintext)
+        access.check_listening(host)
         with listen(host, port or 0) as listening:
-            address = Address(host, listening.getsockname()[1])
+            address = Address(host, listening.getsockname()[1], access)
             fd = listening.fileno()
             child = ChildProcess("tracker.tracker", ["--fd", str(fd)], pass_fds=[fd])
         try:
@@ -101,7 +106,7 @@ def _main() -> None:
     parser.add_argument("--lifeline", type=int, required=True)
     arguments = parser.parse_args()
     end_with_parent(arguments.lifeline)
-    serve(socket.socket(fileno=arguments.fd))
+    serve(socket.socket(fileno=arguments.fd), Access(allow_plaintext=True))  # The parent has asked for it.
 
 
 if __name__ == "__main__":
