@@ -128,6 +128,7 @@ def _add_device(commands: Subparsers) -> None:
     device.add_argument("--tracker", default=DEFAULT_TRACKER, metavar="HOST:PORT")
     device.add_argument("--key", required=True, metavar="CLASS.UNIT")
     device.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
+    device.add_argument("--port", type=_port, default=0, help="to listen on (default: a free one)")
     device.add_argument("--isa", choices=LEVELS, help="act as this x86 level at most")
     device.add_argument("--cores", type=_cores, help="cores to run on, such as 1 or 2,3")
     add_access(device, "this device's")
@@ -224,7 +225,7 @@ def _device(options: argparse.Namespace) -> int:
 
     key, access = DeviceKey.parse(options.key), served_access(options)
     tracker = Address.parse(options.tracker, access)
-    serve(tracker, key, options.host, options.isa, options.cores, access=access)
+    serve(tracker, key, options.host, options.isa, options.cores, port=options.port, access=access)
     return 0
 
 
