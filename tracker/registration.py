@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from typing import Final
 
@@ -32,6 +33,7 @@ class Lease:
         self._next_s = 0.0
         self._unused_checks = 0
         self._offered = False
+        self._complaint = ""
         self.matchkey = ""
 
     @property
@@ -47,7 +49,9 @@ class Lease:
         try:
             self._advance(free)
             self._next_s = time.monotonic() + _CHECK_S
-        except OSError:
+            self._complaint = ""
+        except OSError as error:
+            self._complain(str(error))
             self.close()
             self._next_s = time.monotonic() + _RETRY_S
 
@@ -62,6 +66,13 @@ class Lease:
             self._connection.close()
         self._connection = None
         self.withdraw()
+
+    def _complain(self, text: str) -> None:
+        """Once, not with every attempt."""
+        if text != self._complaint:
+            self._complaint = text
+            message = f"device {self._key} cannot register with {self._tracker} and keeps trying: {text}"
+            print(message, file=sys.stderr, flush=True)
 
     def _advance(self, free: bool) -> None:
         connection = self._connection = self._connection or self._connect()

@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.tracker.models import MATMUL, Model
-from tests.tracker.secured import SecuredFleet
+from tests.tracker.models import MATMUL, SLEEP, Model
+from tests.tracker.secured import SecuredFleet, blinknet
 from tests.tracker.servers import descendants, listening_ports, state_of, wait_until
 from tracker.access import COORDINATOR, TRACKER, Access
 from tracker.address import Address
@@ -23,7 +23,7 @@ from tracker.authority import Authority
 from tracker.credential import Credential
 from tracker.device import DeviceKey
 from tracker.errors import TrackerError
-from tracker.failure import SessionFailed
+from tracker.failure import Failure, SessionFailed
 from tracker.handshake import greeting
 from tracker.inventory import registered
 from tracker.session import Session
@@ -249,6 +249,33 @@ def test_sessions_time_and_predict_as_ever(fleet: SecuredFleet, kernels: Path, m
         (outputs,) = session.predict("net", [inputs])
     assert isinstance(timing, Timing)
     np.testing.assert_allclose(outputs, model(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_a_session_whose_time_is_over_hears_so(fleet: SecuredFleet, kernels: Path) -> None:
+    with Session.open(fleet.tracker, ONE, session_timeout_s=0.5) as session:
+        (failure,) = session.time_functions(kernels, [SLEEP])
+    assert isinstance(failure, Failure)
+    assert (failure.kind, "0.5 s are over" in failure.message) == ("timeout", True)
+    assert works(fleet)
+
+
+def test_a_device_of_another_fleet_says_why_it_does_not_register(fleet: SecuredFleet, tmp_path: Path) -> None:
+    credential = Authority.establish(tmp_path / "other").issue(str(TWO))
+    arguments = [
+        "device",
+        "--tracker",
+        str(fleet.tracker),
+        "--key",
+        str(TWO),
+        "--credential",
+        str(credential),
+    ]
+    with blinknet(*arguments, "--credential", str(credential)) as agent:
+        assert agent.stderr is not None
+        message = agent.stderr.readline()
+    assert f"device {TWO} cannot register with {fleet.tracker} and keeps trying" in message
+    assert "its certificate does not hold" in message
+    assert state_of(fleet.tracker, TWO) == "gone"
 
 
 def test_a_session_ends_with_its_tunnel_and_the_device_is_free(fleet: SecuredFleet) -> None:
