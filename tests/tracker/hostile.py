@@ -5,6 +5,7 @@ Its process is real, its server TVM's own; what it does wrong is done where a ba
 
 import json
 import math
+import socket
 import struct
 import sys
 from collections.abc import Callable
@@ -61,33 +62,29 @@ HOW: dict[str, Callable[[], None]] = {
 }
 
 
-def _packets(*packets: tuple[int, bytes]) -> Callable[[int], None]:
-    """Answers the first request with packets of these codes and contents."""
+def _sends(data: bytes) -> Callable[[int], None]:
+    """Answers the client's first request with this, and tells whether the client did as it was told."""
 
     def answer(fd: int) -> None:
-        import socket
-
-        connection = socket.socket(fileno=fd)
-        connection.recv(1 << 16)
-        for code, content in packets:
-            connection.sendall(struct.pack("<qi", 4 + len(content), code) + content)
-        connection.recv(1 << 16)
+        with socket.socket(fileno=fd) as connection:
+            connection.recv(1 << 16)
+            connection.sendall(data)
+            if connection.recv(1 << 16):
+                print("obeyed", flush=True)
 
     return answer
 
 
+def _packet(code: int, content: bytes) -> bytes:
+    return struct.pack("<qi", 4 + len(content), code) + content
+
+
 RAW: dict[str, Callable[[int], None]] = {
     # kInitServer of protocol 0.8.0 without arguments: makes TVM's client a server.
-    "gives orders": _packets((2, struct.pack("<q", 5) + b"0.8.0" + struct.pack("<i", 0))),
-    "answers without end": lambda fd: _packets((4, b""))(fd) or _endless(fd),
-    "answers in garbage": _packets((77, b"\xff" * 64)),
+    "gives orders": _sends(_packet(2, struct.pack("<q", 5) + b"0.8.0" + struct.pack("<i", 0))),
+    "answers without end": _sends(struct.pack("<qi", 1 << 62, 4)),
+    "answers in garbage": _sends(_packet(77, b"\xff" * 64)),
 }
-
-
-def _endless(fd: int) -> None:
-    import socket
-
-    socket.socket(fileno=fd).sendall(struct.pack("<qi", 1 << 62, 4))
 
 
 def _serve(how: str) -> Callable[[int, Path, Level | None], None]:

@@ -21,7 +21,7 @@ KEY = DeviceKey("lab", "hostile")
 
 
 @contextmanager
-def hostile(tracker: Address, how: str, *options: str) -> Iterator[None]:
+def hostile(tracker: Address, how: str, *options: str) -> Iterator[subprocess.Popen[str]]:
     command = [
         sys.executable,
         "-m",
@@ -33,10 +33,11 @@ def hostile(tracker: Address, how: str, *options: str) -> Iterator[None]:
         str(KEY),
     ]
     command += options
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert wait_until(lambda: state_of(tracker, KEY) == "free")
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(20)
@@ -112,12 +113,17 @@ def test_memory_that_cannot_be_is_no_measurement(tracker: Address, model: Model,
 
 @pytest.mark.parametrize("how", ["answers without end", "answers in garbage", "gives orders"])
 def test_who_does_not_speak_the_protocol_costs_a_session(tmp_path: Path, how: str) -> None:
-    """Behind a gate: only there are packets looked at, see docs/security.md."""
+    """Behind a gate: only there are packets looked at, see docs/security.md.
+
+    TVM's client would answer an order to make itself a server, and then calls.
+    """
     fleet = SecuredFleet(tmp_path / "fleet")
     fleet.authority.issue(str(KEY))
     options = ["--host", fleet.host, "--credential", str(fleet.authority.folder / str(KEY))]
-    with fleet.tracking(), hostile(fleet.tracker, how, *options):
+    with fleet.tracking(), hostile(fleet.tracker, how, *options) as device:
         with pytest.raises(SessionFailed) as raised:
             Session.open(fleet.tracker, KEY, deadline_s=2.0)
         assert raised.value.failure.kind == "unreachable"
         assert wait_until(lambda: state_of(fleet.tracker, KEY) == "free")
+    assert device.stdout is not None
+    assert "obeyed" not in device.stdout.read()
