@@ -78,9 +78,15 @@ class Crew:
         if not self._pending:
             time.sleep(timeout_s)
             return
-        done, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
+        pending = list(self._pending)
+        done, _ = ray.wait(pending, num_returns=1, timeout=timeout_s)
+        if done:
+            # Whatever else is through by now: to look at thousands for each one would take too long.
+            done, _ = ray.wait(pending, num_returns=len(pending), timeout=0)
         for reference in done:
-            command = self._pending.pop(reference)
+            command = self._pending.pop(reference, None)
+            if command is None:
+                continue  # It was forgotten because of a result just before.
             try:
                 yield command, ray.get(reference)
             except ray.exceptions.RayError as error:
