@@ -106,21 +106,33 @@ class Fleet(RuleBasedStateMachine):
     @precondition(lambda self: self.pending)
     @rule(data=st.data(), luck=st.sampled_from(["good", "good", "bad", "worse"]))
     def get_done(self, data: st.DataObject, luck: str) -> None:
-        command = self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1)))
+        command = data.draw(st.sampled_from(self.pending))
+        reached = None
+        if isinstance(command, Measure) and luck != "good":
+            reached = data.draw(st.integers(0, len(command.batch.requests) - 1))
+        self.pending.remove(command)
         match command:
             case Build(batch):
                 self.built(command, batch.requests[:1] if luck == "bad" else ())
-            case Measure(_, batch):
-                reached = data.draw(st.integers(0, len(batch.requests) - 1))
-                self.timed(command, None if luck == "good" else reached, blame=luck == "worse")
             case RunConfiguration(device, selection):
                 self.ran(device, selection, None if luck == "good" else "no memory")
+            case _:
+                self.succeed(command, reached, blame=luck == "worse")
+
+    # --- what follows from it
+
+    def succeed(self, command: Command, reached: int | None = None, *, blame: bool = False) -> None:
+        match command:
+            case Build():
+                self.built(command, ())
+            case Measure():
+                self.timed(command, reached, blame=blame)
+            case RunConfiguration(device, selection):
+                self.ran(device, selection, None)
             case EvaluateJointly(device):
                 self.tell(JointlyEvaluated(device))
             case Evaluate(layer):
                 self.tell(Evaluated(layer))
-
-    # --- what follows from it
 
     def tell(self, event: Event) -> None:
         """Like the loop: thoughts are answered at once, all of one event's before the next is told."""
@@ -248,18 +260,7 @@ class Fleet(RuleBasedStateMachine):
         for device in sorted(CORES.keys() - self.online):
             self.join(device)
         while self.pending:
-            command = self.pending.pop(0)
-            match command:
-                case Build():
-                    self.built(command, ())
-                case Measure():
-                    self.timed(command, None, blame=False)
-                case RunConfiguration(device, selection):
-                    self.ran(device, selection, None)
-                case EvaluateJointly(device):
-                    self.tell(JointlyEvaluated(device))
-                case Evaluate(layer):
-                    self.tell(Evaluated(layer))
+            self.succeed(self.pending.pop(0))
             self.devices_that_share_cores_never_time_at_once()
             self.nothing_is_in_two_places_or_measured_twice()
         assert self.coordinator.finished
