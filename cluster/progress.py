@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,8 @@ from rich.table import Table
 from cluster.coordinator import Progress
 
 PLAIN_EVERY_S = 5.0
+MOST_DEVICES = 24
+"""That are shown one by one."""
 LIVE_EVERY_S = 0.25
 
 
@@ -43,7 +46,7 @@ class ProgressView:
         """Show it, if it is time; a large fleet is not looked through more often than that."""
         if time.monotonic() - self._last < (LIVE_EVERY_S if self._live else PLAIN_EVERY_S):
             return
-        rows = [self._row(each) for each in progress()]
+        rows = self._rows(progress())
         self._last = time.monotonic()
         if self._live:
             self._live.update(_table(rows))
@@ -53,6 +56,15 @@ class ProgressView:
                 for device, stage, count, rate, left in rows
             )
             self._console.print(f"[{self._last - self._start:4.0f} s] {text}", markup=False, soft_wrap=True)
+
+    def _rows(self, progress: Sequence[Progress]) -> list[tuple[str, str, str, str, str]]:
+        """One for each device, or for each class of a large fleet."""
+        if len(progress) <= MOST_DEVICES:
+            return [self._row(each) for each in progress]
+        classes: dict[str, list[Progress]] = {}
+        for each in progress:
+            classes.setdefault(each.device.partition(".")[0], []).append(each)
+        return [self._row(_summary(name, members)) for name, members in classes.items()]
 
     def _row(self, each: Progress) -> tuple[str, str, str, str, str]:
         now = time.monotonic()
@@ -66,6 +78,15 @@ class ProgressView:
             f"{rate:.1f}/s",
             "" if left is None or each.stage == "done" else f"{left:.0f} s left",
         )
+
+
+def _summary(name: str, members: Sequence[Progress]) -> Progress:
+    """A class as though it were one device: the stages of its units, and how many are in each."""
+    stages = Counter(each.stage for each in members)
+    stage = (
+        "done" if len(stages) == 1 and "done" in stages else ", ".join(f"{n} {s}" for s, n in stages.items())
+    )
+    return Progress(name, stage, members[0].measured, members[0].wanted)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Table:

@@ -82,6 +82,7 @@ class Work:
     truth: Truth
     approximations: dict[str, tuple[str, ...]]
     speeds: Mapping[str, float] = field(default_factory=dict)
+    oddities: Mapping[str, float] = field(default_factory=dict)
     last: Selection | None = None
     libraries: set[int] = field(default_factory=set)
     dies: Callable[[Selection], bool] = lambda _: False
@@ -125,11 +126,7 @@ class Work:
         self.last = selection
         self.limits.append((selection, limit_bytes))
         seconds, reference = (
-            (
-                self._speed(actor)
-                * (1.1 * sum(map(self.truth.kernel_s, requests_of(self.truth.table, each))) + 2e-5),
-            )
-            * 100
+            (self._speed(actor) * self._network_s(actor, each, each == exact),) * 100
             for each in (selection, exact)
         )
         over = limit_bytes is not None and self.dies(selection)
@@ -146,6 +143,10 @@ class Work:
 
     def missing_features(self, device_class: str, description: Description) -> tuple[str, ...]:
         return ()
+
+    def _network_s(self, actor: Any, selection: Selection, exact: bool) -> float:
+        kernels_s = sum(map(self.truth.kernel_s, requests_of(self.truth.table, selection)))
+        return (1.1 * kernels_s + 2e-5) * (1.0 if exact else self.oddities.get(actor.key.unit, 1.0))
 
     def _speed(self, actor: Any) -> float:
         return self.speeds.get(actor.key.unit, 1.0)
@@ -201,6 +202,8 @@ class Site:
     bounds: Bounds = BOUNDS
     speeds: Mapping[str, float] = field(default_factory=dict)
     """Of units, where they are not all the same."""
+    oddities: Mapping[str, float] = field(default_factory=dict)
+    """What any but the exact configuration takes on a unit, by what it should take there."""
     common: int = 0
     shared: bool = False
     dies: Callable[[Selection], bool] = lambda _: False
@@ -231,7 +234,7 @@ class Site:
             self.fleet, self.crew = Fleet(list(self.script)), Crew(Random(seed), self.fault)
             rounds = Rounds(self.folder / "rounds.json", "terms")
             terms = Terms({"lab": Goal(self.bounds)}, Policy(5, 0.05), self.patience_s)
-            self.work = work = Work(truth, approximations, self.speeds, dies=self.dies)
+            self.work = work = Work(truth, approximations, self.speeds, self.oddities, dies=self.dies)
             Loop(coordinator, ledger, recorder, rounds, self.crew, self.fleet, work, terms).run(
                 lambda _: None
             )

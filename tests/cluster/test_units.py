@@ -83,3 +83,32 @@ def test_the_search_happens_on_the_slower_unit_alone(plan: ClassPlan, tmp_path: 
     exact = plan.table.uniform_variants(UNIFORM[0])
     assert [each.selection.variants for each in here.runs[str(ONE)]] == [exact, final.variants]
     assert len(here.runs[str(TWO)]) > 2
+
+
+@pytest.mark.parametrize("oddity", [1.3, 1.8, 4.0])
+def test_a_unit_on_which_the_bounds_break_takes_over(plan: ClassPlan, tmp_path: Path, oddity: float) -> None:
+    """The faster unit does worse with any approximation than the slower one, which searches at first."""
+    bounds = Bounds.parse({"latency": "60%", "loss": "10pp"})
+    alone = found_by_slower(plan, tmp_path / "alone", bounds)
+    here = site(plan, tmp_path, bounds, shared=True)
+    here.oddities = {"one": oddity}
+    outcomes = found(here.play())
+    one, two = outcomes[str(ONE)], outcomes[str(TWO)]
+    assert two.verdict == "holds"
+    tried = [each for each in here.runs[str(ONE)] if each.selection == alone.selection]
+    if one.verdict == "holds":
+        assert one.selection == two.selection
+    else:
+        assert two.selection == alone.selection
+    if not holds(tried[0], bounds):
+        assert len(here.runs[str(ONE)]) > 2, "nothing else was tried where the bounds broke"
+    for device, outcome in outcomes.items():
+        runs = [each for each in here.runs[device] if each.selection == outcome.selection]
+        assert runs
+        assert any(holds(each, bounds) for each in runs) == (outcome.verdict == "holds")
+
+
+def found_by_slower(plan: ClassPlan, folder: Path, bounds: Bounds) -> Finished:
+    """What the slower unit finds when nothing is odd."""
+    folder.mkdir()
+    return found(site(plan, folder, bounds, shared=True).play())[str(TWO)]
