@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-import ray
-
+from cluster.places import Places
 from tracker.address import Address
 from tracker.device import DeviceKey
 from workers.tasks import DeviceActor, GatewayActor
@@ -31,20 +30,21 @@ def drivers(tracker: Address, session_timeout_s: float, devices_per_actor: int) 
     return Gateways(tracker, session_timeout_s, devices_per_actor)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Single:
     """An actor a device: whatever it does is over when its process is killed."""
 
     tracker: Address
     session_timeout_s: float
+    _places: Places = field(default_factory=Places)
 
     def hire(self, key: DeviceKey) -> Any:
         """Actors are spread over the cluster's nodes."""
-        return DeviceActor.remote(self.tracker, key, self.session_timeout_s)
+        return self._places.start(DeviceActor, self.tracker, key, self.session_timeout_s)
 
     def dismiss(self, _: DeviceKey, driver: Any) -> None:
         """Kills the actor."""
-        ray.kill(driver)
+        self._places.end(driver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,16 @@ class Gateways:
     session_timeout_s: float
     seats: int
     _taken: dict[Any, int] = field(default_factory=dict)
+    _places: Places = field(default_factory=Places)
 
     def hire(self, key: DeviceKey) -> Seat:
         """A seat in the first gateway that has one."""
         gateway = next((each for each, taken in self._taken.items() if taken < self.seats), None)
         if gateway is None:
             # One thread more: somebody can be dismissed while all devices are at work.
-            actor = GatewayActor.options(max_concurrency=self.seats + 1)
-            gateway = actor.remote(self.tracker, self.session_timeout_s)
+            gateway = self._places.start(
+                GatewayActor, self.tracker, self.session_timeout_s, max_concurrency=self.seats + 1
+            )
         self._taken[gateway] = self._taken.get(gateway, 0) + 1
         names = ("describe", "fingerprint", "measure", "run")
         return Seat(gateway, *(Method(partial(getattr(gateway, name).remote, key)) for name in names))
@@ -92,4 +94,4 @@ class Gateways:
             driver.gateway.dismiss.remote(key)
         else:
             del self._taken[driver.gateway]
-            ray.kill(driver.gateway)
+            self._places.end(driver.gateway)

@@ -21,6 +21,5 @@ answer_exactly = ray.remote(num_cpus=1, max_retries=2)(exact_answers)
 worker_fingerprint = ray.remote(num_cpus=0)(fingerprint)
 
 # A device is driven by one process at a time; it waits most of the time and computes nothing itself.
-# What computes nothing would all be put on one node, unless it is to be spread.
-DeviceActor = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy="SPREAD")(DeviceDriver)
-GatewayActor = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy="SPREAD")(Gateway)
+DeviceActor = ray.remote(num_cpus=0, max_restarts=-1)(DeviceDriver)
+GatewayActor = ray.remote(num_cpus=0, max_restarts=-1)(Gateway)
