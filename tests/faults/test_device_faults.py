@@ -39,7 +39,7 @@ def board(shelf: Shelf) -> Iterator[Board]:
     board.wait()
     yield board
     assert wait_until(lambda: board.session() is None)
-    assert [each for each in board.disk.iterdir() if each.name != "ballast"] == []
+    assert wait_until(lambda: not list(board.disk.iterdir())), list(board.disk.iterdir())
 
 
 @pytest.fixture(scope="module")
