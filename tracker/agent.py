@@ -45,11 +45,13 @@ def serve(
     *,
     port: int = 0,
     access: Access | None = None,
+    emulated: bool = False,
     lifeline: int | None = None,
 ) -> None:
     """Serves this machine as device ``key`` until SIGTERM or SIGINT; to be called in the main thread.
 
     ``isa`` hides the processor's features above a level, ``cores`` pins every session, ``port`` 0 picks one.
+    ``emulated`` says that this machine is itself an emulated one.
     ``access`` says how it is reached: behind a gate where it or its tracker can be from elsewhere. With a
     ``lifeline``, a pipe's reading end, it also ends when the pipe closes. Raises TrackerError for cores that
     do not exist, and where TLS is due and there is no credential of ``key``.
@@ -62,8 +64,9 @@ def serve(
     with entrance(listening, access, str(key), others - set(cores or ()) or others) as peers:
         import_tvm()
         sweep()
+        run = partial(serve_session, level=isa, emulated=emulated)
         lease = Lease(tracker, key, device, announced_host=None if host in _ANY_HOST else host)
-        server = DeviceServer(peers, str(key), lease, partial(serve_session, level=isa), lifeline)
+        server = DeviceServer(peers, str(key), lease, run, lifeline)
         server.serve(lambda: print(f"device {key} is registered with the tracker at {tracker}", flush=True))
 
 
@@ -96,6 +99,11 @@ class AgentProcess:
     ) -> AgentProcess:
         """Starts an agent and waits until it is registered; raises TrackerError when it does not come up."""
         child = ChildProcess("tracker.agent", _arguments(tracker, key, host, isa, cores))
+        return cls.of(child, tracker, key)
+
+    @classmethod
+    def of(cls, child: ChildProcess, tracker: Address, key: DeviceKey) -> AgentProcess:
+        """An agent that has just been started, once it is registered; raises TrackerError likewise."""
         try:
             _wait_until_registered(child, tracker, key)
         except BaseException:
@@ -156,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cores", type=_core_list, metavar="N,N", help="run sessions on these cores")
     parser.add_argument("--credential", type=Path, help="folder of this device's credential")
     parser.add_argument("--allow-plaintext", action="store_true", help="do without TLS on any address")
+    parser.add_argument("--emulated", action="store_true", help="say that this machine is an emulated one")
     parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
     return parser
 
@@ -173,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.cores,
             port=given.port,
             access=access,
+            emulated=given.emulated,
             lifeline=given.lifeline,
         )
     except TrackerError as error:

@@ -1,4 +1,4 @@
-"""A module of this package as a child process that cannot outlive its parent.
+"""A module of this package, or a program, as a child process that cannot outlive its parent.
 
 The child holds the reading end of a pipe, its lifeline, and ends when the writing end closes.
 PR_SET_PDEATHSIG would do it as well, but it fires when the *thread* that started the child ends.
@@ -43,12 +43,14 @@ class Log:
 class ChildProcess:
     """``python -m MODULE ARGUMENTS --lifeline FD``, its output kept for error messages.
 
+    Instead of a module there may be the words of another command.
+
     Works whatever the current folder is: the package's root goes into PYTHONPATH.
     """
 
     def __init__(
         self,
-        module: str,
+        module: str | Sequence[str],
         arguments: Sequence[str],
         pass_fds: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
@@ -65,7 +67,7 @@ class ChildProcess:
         self._log = Log()
         try:
             self._process = subprocess.Popen(
-                [*prefix, sys.executable, "-P", "-m", module, *arguments, "--lifeline", str(reading)],
+                [*prefix, *_command(module), *arguments, "--lifeline", str(reading)],
                 stdin=subprocess.DEVNULL,
                 stdout=None if inherit_output else self._log.fileno(),
                 stderr=None if inherit_output else subprocess.STDOUT,
@@ -106,6 +108,10 @@ class ChildProcess:
             self._process.wait()
         self._lifeline.close()
         self._log.close()
+
+
+def _command(module: str | Sequence[str]) -> list[str]:
+    return [sys.executable, "-P", "-m", module] if isinstance(module, str) else list(module)
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

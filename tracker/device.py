@@ -67,6 +67,8 @@ class Description:
     pid: int
     """Of the session's process on the device."""
     agent: Agent
+    emulated: bool = False
+    """Whether an emulator runs it: its times say nothing about a real board."""
 
     def to_json(self) -> str:
         """One object with the fields by name."""
@@ -117,4 +119,5 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "timing_cores": lambda value: len(value) > 0 and all(map(_is_count, value)),
     "pid": _is_count,
     "agent": lambda value: value in ("blinknet", "stock"),
+    "emulated": lambda value: isinstance(value, bool),
 }

@@ -16,8 +16,13 @@ Reader = Callable[[str], str]
 """A file's text by its absolute path; the empty text when there is no such file."""
 
 
-def describe(read: Reader, architecture: str, agent: Agent, level: Level | None = None) -> Description:
-    """What ``read`` tells about the machine and the process that reads; raises TrackerError off Linux."""
+def describe(
+    read: Reader, architecture: str, agent: Agent, level: Level | None = None, emulated: bool = False
+) -> Description:
+    """What ``read`` tells about the machine and the process that reads; raises TrackerError off Linux.
+
+    An emulated machine has neither clock nor temperature: what it shows may be the emulating machine's.
+    """
     cpuinfo = read("/proc/cpuinfo")
     cores = _core_list(_field(read("/proc/self/status"), "Cpus_allowed_list"))
     memory = _field(read("/proc/meminfo"), "MemTotal").split()
@@ -29,12 +34,13 @@ def describe(read: Reader, architecture: str, agent: Agent, level: Level | None 
         features=visible(_features(cpuinfo), level),
         cores=len(_core_list(read("/sys/devices/system/cpu/present"))) or len(cores),
         memory_bytes=int(memory[0]) * 1024,
-        clock_hz=_clock_hz(read, cpuinfo, cores[0]),
-        temperature_c=_scaled(read("/sys/class/thermal/thermal_zone0/temp"), 1e-3),
+        clock_hz=None if emulated else _clock_hz(read, cpuinfo, cores[0]),
+        temperature_c=None if emulated else _scaled(read("/sys/class/thermal/thermal_zone0/temp"), 1e-3),
         host=read("/proc/sys/kernel/random/boot_id").strip(),
         timing_cores=cores,
         pid=int(read("/proc/self/stat").split()[0]),
         agent=agent,
+        emulated=emulated,
     )
 
 

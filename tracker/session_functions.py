@@ -42,11 +42,11 @@ def import_tvm() -> None:
     ctypes.CDLL(str(extra), ctypes.RTLD_GLOBAL)  # random_fill lives there
 
 
-def serve_session(fd: int, folder: Path, level: Level | None) -> None:
+def serve_session(fd: int, folder: Path, level: Level | None, emulated: bool = False) -> None:
     """Runs TVM's server loop on the connection until the client leaves."""
     import tvm.rpc.server
 
-    _register(level)
+    _register(level, emulated)
     tvm.rpc.server._server_env(None, _Folder(folder))
     tvm.rpc.server._ffi_api.ServerLoop(fd)
 
@@ -62,13 +62,13 @@ class _Folder:
         return os.path.join(self.temp_dir, name)
 
 
-def _register(level: Level | None) -> None:
+def _register(level: Level | None, emulated: bool) -> None:
     from tvm_ffi import register_global_func
 
     from tracker.session_timing import OwnTiming
 
     def description() -> str:
-        return describe(read_text, platform.machine(), "blinknet", level).to_json()
+        return describe(read_text, platform.machine(), "blinknet", level, emulated).to_json()
 
     for name, function in (
         ("describe", description),

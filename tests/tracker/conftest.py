@@ -1,26 +1,38 @@
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.tracker.models import Model, build_kernels, build_model
-from tests.tracker.servers import command_line, descendants, stock_server, wait_until
+from tests.tracker.models import Model, build_kernels, build_model, build_pair
+from tests.tracker.servers import AGENTS, PYTHON, STOCK, Kind, command_line, descendants, wait_until
 from tracker.address import Address
-from tracker.agent import AgentProcess
 from tracker.device import DeviceKey
+from tracker.edge_runtime import MissingToolError
 from tracker.forked import SessionProcesses, session_processes
 from tracker.tracker import TrackerProcess
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The same contract for our agents, in Python, in C++ and emulated, and for TVM's own server."""
+    asked = set(metafunc.fixturenames)
+    if asked & {"agent", "own"} or "kind" in inspect.signature(metafunc.function).parameters:
+        kinds = AGENTS
+    elif "device" in asked:
+        kinds = (*AGENTS, STOCK)
+    else:
+        kinds = (PYTHON,)
+    if "kind" in asked:
+        metafunc.parametrize("kind", kinds, ids=[each.name for each in kinds], indirect=True, scope="session")
 
 
 @pytest.fixture(autouse=True)
 def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test ends with the processes with which it began, the session's own fixtures aside."""
     request.getfixturevalue("processes")
-    for name in ("tracker", "agent", "stock"):
+    for name in ("tracker", "device", "agent"):
         if name in request.fixturenames:
             request.getfixturevalue(name)
-    if "device" in request.fixturenames:
-        request.getfixturevalue("device")
     before = descendants()
     yield
     assert wait_until(lambda: not new_since(before), 5.0), new_since(before)
@@ -49,31 +61,42 @@ def tracker() -> Iterator[Address]:
 
 
 @pytest.fixture(scope="session")
-def agent(tracker: Address) -> Iterator[DeviceKey]:
-    with AgentProcess.start(tracker, DeviceKey("lab", "agent")) as process:
-        yield process.key
+def kind(request: pytest.FixtureRequest, tracker: Address) -> Kind:
+    """What serves the test's device; skips where a compiler or qemu is missing."""
+    asked: Kind = request.param
+    try:
+        asked.command(tracker, "lab.none")
+    except MissingToolError as error:
+        pytest.skip(str(error))
+    return asked
 
 
 @pytest.fixture(scope="session")
-def stock(tracker: Address) -> Iterator[DeviceKey]:
-    key = DeviceKey("lab", "stock")
-    with stock_server(tracker, key):
+def device(tracker: Address, kind: Kind) -> Iterator[DeviceKey]:
+    """Any server."""
+    key = DeviceKey("lab", kind.name)
+    with kind.serve(tracker, key):
         yield key
 
 
-@pytest.fixture(scope="session", params=["agent", "stock"])
-def device(request: pytest.FixtureRequest) -> DeviceKey:
-    """The same contract holds for our agent and for TVM's own server."""
-    key = request.getfixturevalue(request.param)
-    assert isinstance(key, DeviceKey)
-    return key
+@pytest.fixture(scope="session")
+def agent(device: DeviceKey) -> DeviceKey:
+    """One of our agents."""
+    return device
 
 
 @pytest.fixture(scope="session")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_kernels(tmp_path_factory.mktemp("kernels") / "kernels.so")
+def kernels(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_kernels(tmp_path_factory.mktemp("kernels") / "kernels.so", kind.architecture)
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return build_model(tmp_path_factory.mktemp("model") / "model.so", (100, 300, 10))
+def model(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    path = tmp_path_factory.mktemp("model") / "model.so"
+    return build_model(path, (100, 300, 10), architecture=kind.architecture)
+
+
+@pytest.fixture(scope="session")
+def pair(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two inputs, two outputs."""
+    return build_pair(tmp_path_factory.mktemp("pair") / "pair.so", kind.architecture)

@@ -1,11 +1,15 @@
 """Real libraries for the tests: some functions, and a network."""
 
+import platform
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from network.link import linker
+from network.target import triple
 from tracker.timing import Argument, TimingRequest
 
 MATMUL = TimingRequest(
@@ -14,6 +18,9 @@ MATMUL = TimingRequest(
 DOUBLE = TimingRequest("double", (Argument((64,), "int32", "range"), Argument((64,), "int32", "zeros")))
 DIE = TimingRequest("die", (Argument((1,), "int32", "zeros"),) * 2)
 SLEEP = TimingRequest("sleep", (Argument((1,), "int32", "zeros"),) * 2)
+
+
+HOST = platform.machine()
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,9 @@ class Model:
         return inputs
 
 
-def build_model(path: Path, sizes: tuple[int, ...], workspace: bool = False) -> Model:
+def build_model(
+    path: Path, sizes: tuple[int, ...], workspace: bool = False, architecture: str = HOST
+) -> Model:
     """With ``workspace``, each layer's kernel holds a buffer of the size of its weights."""
     import tvm
     from tvm import relax, te
@@ -56,13 +65,13 @@ def build_model(path: Path, sizes: tuple[int, ...], workspace: bool = False) -> 
                 value = builder.emit_te(dense, value, weight)
             value = builder.emit_output(value)
         builder.emit_func_output(value)
-    tvm.compile(builder.get(), tvm.target.Target({"kind": "llvm"})).export_library(str(path))
+    _compile(builder.get(), path, architecture)
     random = np.random.default_rng(0)
     parameters = [random.uniform(-0.1, 0.1, shape).astype(np.float32) for shape in shapes]
     return Model(path, parameters, (sizes[0],), (sizes[-1],))
 
 
-def build_pair(path: Path) -> Path:
+def build_pair(path: Path, architecture: str = HOST) -> Path:
     """``main(a, b, w)``: the sum ``a + b`` and the product ``b * w``, of shape (1, 3)."""
     import tvm
     from tvm import relax
@@ -72,11 +81,11 @@ def build_pair(path: Path) -> Path:
     with builder.function("main", [a, b, w]):
         results = [builder.emit(relax.op.add(a, b)), builder.emit(relax.op.multiply(b, w))]
         builder.emit_func_output(relax.Tuple(results))
-    tvm.compile(builder.get(), tvm.target.Target({"kind": "llvm"})).export_library(str(path))
+    _compile(builder.get(), path, architecture)
     return path
 
 
-def build_kernels(path: Path) -> Path:
+def build_kernels(path: Path, architecture: str = HOST) -> Path:
     """A library with ``double`` (int32), ``matmul`` (float32), ``die`` (aborts) and ``sleep`` (a minute)."""
     import tvm
     from tvm import te
@@ -100,5 +109,14 @@ def build_kernels(path: Path) -> Path:
             "sleep": function("sleep", [one], sleep),
         }
     )
-    tvm.compile(module, tvm.target.Target({"kind": "llvm"})).export_library(str(path))
+    _compile(module, path, architecture)
     return path
+
+
+def _compile(module: Any, path: Path, architecture: str) -> None:
+    """A shared library for a processor of the architecture that has nothing special."""
+    import tvm
+
+    mtriple = triple(architecture)
+    target = tvm.target.Target({"kind": "llvm", "mtriple": mtriple})
+    tvm.compile(module, target).export_library(str(path), fcompile=linker(mtriple))

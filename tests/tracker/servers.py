@@ -6,12 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 
 import psutil
 
 from tracker.address import Address
+from tracker.agent import AgentProcess
+from tracker.child import ChildProcess
 from tracker.device import DeviceKey
+from tracker.edge_build import agent_command
+from tracker.emulation import CPUS, emulated_command
 from tracker.inventory import registered
 
 
@@ -27,6 +32,45 @@ def wait_until(holds: Callable[[], object], timeout_s: float = 30.0) -> bool:
 def state_of(tracker: Address, key: DeviceKey) -> str:
     """ "free", "busy", or "gone"."""
     return next((each.state for each in registered(tracker) if each.key == str(key)), "gone")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to run a device."""
+
+    name: str
+    cpu: str = ""
+    """That qemu emulates, of an emulated one."""
+
+    @property
+    def architecture(self) -> str:
+        return CPUS[self.cpu] if self.cpu else os.uname().machine
+
+    @property
+    def ours(self) -> bool:
+        return self.name != "stock"
+
+    def command(self, tracker: Address, key: str, *options: str) -> list[str]:
+        """Starts one of our agents."""
+        device = DeviceKey("lab", "replaced")
+        if self.cpu:
+            words = emulated_command(tracker, device, self.cpu)
+        elif self.name == "edge":
+            words = agent_command(self.architecture, tracker, device, "127.0.0.1")
+        else:
+            words = [sys.executable, "-m", "tracker.agent", "--tracker", str(tracker), "--key", str(device)]
+        return [*(key if word == str(device) else word for word in words), *options]
+
+    def start(self, tracker: Address, key: DeviceKey, *options: str) -> AgentProcess:
+        """One of our agents, registered."""
+        return AgentProcess.of(ChildProcess(self.command(tracker, str(key), *options), ()), tracker, key)
+
+    def serve(self, tracker: Address, key: DeviceKey) -> AbstractContextManager[object]:
+        return self.start(tracker, key) if self.ours else stock_server(tracker, key)
+
+
+PYTHON, STOCK = Kind("agent"), Kind("stock")
+AGENTS = (PYTHON, Kind("edge"), Kind("edge-cortex-a76", cpu="cortex-a76"))
 
 
 @contextmanager

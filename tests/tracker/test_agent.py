@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.tracker.models import DIE, MATMUL, SLEEP
-from tests.tracker.servers import listening_ports, state_of, wait_until
+from tests.tracker.servers import Kind, listening_ports, state_of, wait_until
 from tracker.address import Address
 from tracker.agent import AgentProcess
 from tracker.device import DeviceKey
@@ -28,9 +28,9 @@ KEY = DeviceKey("lab", "own")
 
 
 @pytest.fixture
-def own(tracker: Address) -> Iterator[AgentProcess]:
+def own(tracker: Address, kind: Kind) -> Iterator[AgentProcess]:
     """An agent for one test."""
-    with AgentProcess.start(tracker, KEY) as process:
+    with kind.start(tracker, KEY) as process:
         yield process
 
 
@@ -44,17 +44,17 @@ def works(tracker: Address, key: DeviceKey, kernels: Path) -> bool:
         return isinstance(timing, Timing)
 
 
-def test_it_comes_back_after_the_tracker_was_away(kernels: Path) -> None:
+def test_it_comes_back_after_the_tracker_was_away(kind: Kind, kernels: Path) -> None:
     with TrackerProcess.start() as first:
-        agent = AgentProcess.start(first.address, KEY)
+        agent = kind.start(first.address, KEY)
     with agent, TrackerProcess.start(port=first.address.port) as second:
         assert wait_until(lambda: state_of(second.address, KEY) == "free")
         assert works(second.address, KEY, kernels)
 
 
-def test_it_stays_registered_while_busy_and_survives_a_tracker_lost_meanwhile(kernels: Path) -> None:
+def test_it_stays_registered_while_busy_and_survives_a_tracker_lost_meanwhile(kind: Kind) -> None:
     with TrackerProcess.start() as first:
-        agent = AgentProcess.start(first.address, KEY)
+        agent = kind.start(first.address, KEY)
         session = Session.open(first.address, KEY)
     with agent, TrackerProcess.start(port=first.address.port) as second:
         assert wait_until(lambda: state_of(second.address, KEY) == "busy")
@@ -186,23 +186,27 @@ def test_sigterm_leaves_nothing(tracker: Address, own: AgentProcess, kernels: Pa
     session.close()
 
 
-def test_the_next_agent_removes_what_a_killed_one_left(tracker: Address, own: AgentProcess) -> None:
+def test_the_next_agent_removes_what_a_killed_one_left(
+    tracker: Address, own: AgentProcess, kind: Kind
+) -> None:
     with Session.open(tracker, KEY):
         os.kill(own.pid, signal.SIGKILL)
         assert wait_until(lambda: state_of(tracker, KEY) == "gone")
     own.stop()
     assert len(folders(own.pid)) == 1
-    with AgentProcess.start(tracker, KEY):
+    with kind.start(tracker, KEY):
         assert folders(own.pid) == []
 
 
-def test_it_dies_with_its_parent(tracker: Address) -> None:
+def test_it_dies_with_its_parent(tracker: Address, kind: Kind) -> None:
     code = f"""
 import time
 from tracker.agent import AgentProcess
 from tracker.address import Address
+from tracker.child import ChildProcess
 from tracker.device import DeviceKey
-agent = AgentProcess.start(Address.parse("{tracker}"), DeviceKey.parse("{KEY}"))
+child = ChildProcess({kind.command(tracker, str(KEY))}, ())
+agent = AgentProcess.of(child, Address.parse("{tracker}"), DeviceKey.parse("{KEY}"))
 print(agent.pid, flush=True)
 time.sleep(60)
 """
@@ -213,9 +217,8 @@ time.sleep(60)
     assert wait_until(lambda: not psutil.pid_exists(agent))
 
 
-def test_the_command_serves_until_it_is_interrupted(tracker: Address) -> None:
-    command = [sys.executable, "-m", "tracker.agent", "--tracker", str(tracker), "--key", str(KEY)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def test_the_command_serves_until_it_is_interrupted(tracker: Address, kind: Kind) -> None:
+    with subprocess.Popen(kind.command(tracker, str(KEY)), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == f"device {KEY} is registered with the tracker at {tracker}\n"
         process.send_signal(signal.SIGINT)
@@ -223,34 +226,35 @@ def test_the_command_serves_until_it_is_interrupted(tracker: Address) -> None:
     assert wait_until(lambda: state_of(tracker, KEY) == "gone")
 
 
-def test_a_wrong_key_ends_the_command_with_one_line(tracker: Address) -> None:
-    command = [sys.executable, "-m", "tracker.agent", "--tracker", str(tracker), "--key", "rpi4"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("key", ["rpi4", "rpi4:unit.1", "rpi4.", ".1", "a b.1"])
+def test_a_wrong_key_ends_the_command_with_one_line(tracker: Address, kind: Kind, key: str) -> None:
+    ended = subprocess.run(kind.command(tracker, key), capture_output=True, text=True, check=False)
     assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
     assert "rpi4.unit-02" in ended.stderr
 
 
-def test_a_level_and_cores_show_in_the_description(tracker: Address) -> None:
+def test_cores_show_in_the_description(tracker: Address, kind: Kind) -> None:
     core = max(os.sched_getaffinity(0))
-    with (
-        AgentProcess.start(tracker, KEY, isa="x86-64-v2", cores=[core]),
-        Session.open(tracker, KEY) as session,
-    ):
+    with kind.start(tracker, KEY, "--cores", str(core)), Session.open(tracker, KEY) as session:
+        assert session.describe().timing_cores == (core,)
+
+
+def test_a_level_shows_in_the_description(tracker: Address) -> None:
+    with AgentProcess.start(tracker, KEY, isa="x86-64-v2"), Session.open(tracker, KEY) as session:
         description = session.describe()
-    assert description.timing_cores == (core,)
     assert not [name for name in description.features if name.startswith(("avx", "fma", "bmi"))]
 
 
-def test_cores_that_do_not_exist_are_refused(tracker: Address) -> None:
+def test_cores_that_do_not_exist_are_refused(tracker: Address, kind: Kind) -> None:
     with pytest.raises(TrackerError, match="choose from"):
-        AgentProcess.start(tracker, KEY, cores=[4096])
+        kind.start(tracker, KEY, "--cores", "4096")
 
 
-def test_a_tracker_that_is_not_there_is_named() -> None:
+def test_a_tracker_that_is_not_there_is_named(kind: Kind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         nobody = Address("127.0.0.1", listening.getsockname()[1])
     with pytest.raises(TrackerError, match=f"{nobody}.*blinknet tracker"):
-        AgentProcess.start(nobody, KEY)
+        kind.start(nobody, KEY)
 
 
 def test_nothing_listens_on_other_interfaces_by_default(

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tracker.models import DOUBLE, MATMUL, SLEEP, Model, build_pair
-from tests.tracker.servers import state_of, wait_until
+from tests.tracker.models import DOUBLE, MATMUL, SLEEP, Model
+from tests.tracker.servers import Kind, state_of, wait_until
 from tracker.address import Address
 from tracker.device import DeviceKey
 from tracker.errors import TrackerError
@@ -16,14 +16,15 @@ from tracker.session import Session
 from tracker.timing import Timing, TimingPolicy, TimingRequest
 
 
-def test_it_describes_this_machine(tracker: Address, device: DeviceKey) -> None:
+def test_it_describes_this_machine(tracker: Address, device: DeviceKey, kind: Kind) -> None:
     with Session.open(tracker, device) as session:
         description = session.describe()
-    assert description.architecture == os.uname().machine
-    assert description.agent == ("blinknet" if device.unit == "agent" else "stock")
+    assert description.architecture == kind.architecture
+    assert description.agent == ("blinknet" if kind.ours else "stock")
+    assert description.emulated == bool(kind.cpu)
     assert description.timing_cores == tuple(sorted(os.sched_getaffinity(0)))
     assert description.memory_bytes == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert description.cpu in Path("/proc/cpuinfo").read_text()
+    assert description.cpu in (kind.cpu or Path("/proc/cpuinfo").read_text())
     assert description.host == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -96,13 +97,12 @@ def test_networks_predict_what_they_should(tracker: Address, device: DeviceKey, 
 
 
 def test_networks_take_several_inputs_and_give_several_answers(
-    tracker: Address, device: DeviceKey, tmp_path: Path
+    tracker: Address, device: DeviceKey, pair: Path
 ) -> None:
-    library = build_pair(tmp_path / "pair.so")
     a, b = np.random.default_rng(2).normal(size=(2, 5, 3)).astype(np.float32)
     weight = np.array([[1, 2, 3]], np.float32)
     with Session.open(tracker, device) as session:
-        session.load_network("pair", library, [weight], [(3,), (3,)], [(3,), (3,)])
+        session.load_network("pair", pair, [weight], [(3,), (3,)], [(3,), (3,)])
         seconds = session.time_networks(["pair"], rounds=1, repeats=2)
         total, product = session.predict("pair", [a, b])
     assert len(seconds["pair"]) == 2

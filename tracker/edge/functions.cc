@@ -1,0 +1,203 @@
+#include "functions.h"
+
+#include <malloc.h>
+#include <sys/resource.h>
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/error.h>
+#include <tvm/ffi/extra/module.h>
+#include <tvm/ffi/function.h>
+#include <tvm/ffi/string.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <numeric>
+#include <vector>
+
+#include "facts.h"
+#include "posix.h"
+
+namespace blinknet {
+namespace {
+
+namespace ffi = tvm::ffi;
+
+constexpr int kLargeBytes = 32 * 1024;
+
+[[noreturn]] void Refuse(const std::string& reason) { throw ffi::Error("ValueError", reason, ""); }
+
+// Text goes to Python, which takes UTF-8 alone: any other byte becomes a question mark.
+std::string Utf8(std::string text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xf0 && lead < 0xf5 ? 4 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xc2 && lead < 0xe0 ? 2 : 0;
+    bool whole = length > 0 && at + length <= text.size();
+    for (std::size_t next = 1; whole && next < length; ++next) whole = (text[at + next] & 0xc0) == 0x80;
+    if (!whole) text[at] = '?';
+    at += whole ? length : 1;
+  }
+  return text;
+}
+
+ffi::String ReadTextFunction(const ffi::String& path) { return Utf8(ReadText(path)); }
+
+// Gives free heap pages back to the kernel, and lets large blocks come from it and go back by themselves.
+//
+// Without that glibc raises its threshold with every large block that is freed and keeps the next ones.
+void Trim() {
+  mallopt(M_MMAP_THRESHOLD, kLargeBytes);
+  mallopt(M_TRIM_THRESHOLD, kLargeBytes);
+  malloc_trim(0);
+}
+
+// Starts counting this process's peak anew.
+void ResetPeak() {
+  std::ofstream file("/proc/self/clear_refs");
+  if (!(file << "5" << std::flush)) Refuse("/proc/self/clear_refs cannot be written: this kernel counts no peaks");
+}
+
+// The largest resident size since `ResetPeak`; Linux counts it per core, up to ~100 KB off.
+int64_t PeakBytes() { return Kilobytes("/proc/self/status", "VmHWM"); }
+
+// The resident size of this process now, exact.
+int64_t ResidentBytes() { return Kilobytes("/proc/self/smaps_rollup", "Rss"); }
+
+// Lets this process's data grow by so many bytes and no more; false where that cannot be enforced.
+bool LimitMemory(bool emulated, int64_t bytes) {
+  if (emulated) return false;  // The emulator's own data count as well, and qemu ignores the call.
+  rlimit limit{};
+  if (getrlimit(RLIMIT_DATA, &limit) != 0) return false;
+  limit.rlim_cur = Kilobytes("/proc/self/status", "VmData") + bytes;
+  return limit.rlim_cur <= limit.rlim_max && setrlimit(RLIMIT_DATA, &limit) == 0;
+}
+
+constexpr std::array<uint32_t, 256> MakeCrcTable() {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    table[byte] = byte;
+    for (int bit = 0; bit < 8; ++bit) table[byte] = table[byte] >> 1 ^ (table[byte] & 1 ? 0xedb88320u : 0);
+  }
+  return table;
+}
+
+// zlib's CRC-32 of an uploaded file, as 8 hexadecimal digits.
+ffi::String Checksum(const std::string& folder, const std::string& name) {
+  static constexpr std::array<uint32_t, 256> kTable = MakeCrcTable();
+  std::ifstream file(folder + "/" + name, std::ios::binary);
+  if (!file || name.find('/') != std::string::npos) Refuse("no file " + name + " was uploaded in this session");
+  uint32_t crc = ~0u;
+  std::vector<char> block(1 << 16);
+  while (file.read(block.data(), block.size()), file.gcount() > 0) {
+    for (std::streamsize at = 0; at < file.gcount(); ++at) crc = kTable[(crc ^ block[at]) & 0xff] ^ crc >> 8;
+  }
+  char text[9];
+  std::snprintf(text, sizeof text, "%08x", ~crc);
+  return text;
+}
+
+// A float32 tensor whose first dimension counts samples.
+struct Batch {
+  char* data;
+  int64_t count;
+  std::size_t sample_bytes;
+
+  char* operator[](int64_t index) const { return data + index * sample_bytes; }
+};
+
+Batch View(const DLTensor& tensor) {
+  const bool floats = tensor.dtype.code == kDLFloat && tensor.dtype.bits == 32 && tensor.dtype.lanes == 1;
+  if (!floats || tensor.ndim < 1 || tensor.device.device_type != kDLCPU) {
+    Refuse("predict takes float32 tensors in memory whose first dimension counts samples");
+  }
+  const int64_t each = std::accumulate(tensor.shape + 1, tensor.shape + tensor.ndim, int64_t{1}, std::multiplies<>());
+  return {static_cast<char*>(tensor.data) + tensor.byte_offset, tensor.shape[0], each * sizeof(float)};
+}
+
+Batch View(const ffi::AnyView& tensor) { return View(*tensor.cast<DLTensor*>()); }
+
+// One sample's answers, into row `index` of each batch.
+void Keep(const ffi::Any& answer, const std::vector<Batch>& answers, int64_t index) {
+  for (std::size_t output = 0; output < answers.size(); ++output) {
+    const ffi::Tensor tensor = answers.size() == 1 ? answer.cast<ffi::Tensor>() : answer.cast<ffi::Array<ffi::Tensor>>()[output];
+    const Batch result = View(*tensor.GetDLTensorPtr());
+    if (result.sample_bytes != answers[output].sample_bytes) Refuse("an answer does not have the shape that it is to have");
+    std::memcpy(answers[output][index], result.data, result.sample_bytes);
+  }
+}
+
+// Runs `main(*samples, *parameters)` for every row of `inputs` tensors, here, without a round trip a row.
+//
+// `tensors`: batches of samples, then batches for the answers, then a sample of each input, then parameters.
+void PredictRows(const ffi::Module& machine, int inputs, int outputs, const ffi::PackedArgs& tensors) {
+  if (inputs < 1 || outputs < 1 || tensors.size() < 2 * inputs + outputs) Refuse("predict is given too few tensors");
+  const ffi::Optional<ffi::Function> main = machine->GetFunction("main");
+  if (!main.has_value()) Refuse("the network has no function main");
+  std::vector<Batch> given, answers, samples;
+  for (int at = 0; at < 2 * inputs + outputs; ++at) {
+    (at < inputs ? given : at < inputs + outputs ? answers : samples).push_back(View(tensors[at]));
+  }
+  const ffi::PackedArgs arguments = tensors.Slice(inputs + outputs);
+  for (int64_t index = 0; index < given[0].count; ++index) {
+    for (int input = 0; input < inputs; ++input) {
+      std::memcpy(samples[input].data, given[input][index], samples[input].sample_bytes);
+    }
+    ffi::Any answer;
+    main.value().CallPacked(arguments, &answer);
+    Keep(answer, answers, index);
+  }
+}
+
+void Predict(const ffi::PackedArgs& arguments, ffi::Any*) {
+  PredictRows(arguments[0].cast<ffi::Module>(), 1, 1, arguments.Slice(1));
+}
+
+void PredictSeveral(const ffi::PackedArgs& arguments, ffi::Any*) {
+  PredictRows(arguments[0].cast<ffi::Module>(), arguments[1].cast<int>(), arguments[2].cast<int>(), arguments.Slice(3));
+}
+
+template <typename Callable>
+void Register(const std::string& name, Callable function) {
+  ffi::Function::SetGlobal(name, ffi::Function::FromTyped(function), true);
+}
+
+}  // namespace
+
+void PrepareRuntime(std::size_t cores) {
+  // Otherwise TVM pins each process with one thread to core 0, and two devices on one host halve each other.
+  setenv("TVM_BIND_THREADS", "0", 0);
+  setenv("TVM_NUM_THREADS", std::to_string(cores).c_str(), 0);
+}
+
+void ServeSession(int connection, const std::string& folder, bool emulated) {
+  Register("tvm.rpc.server.workpath", [folder](const ffi::String& name) { return ffi::String(folder + "/" + std::string(name)); });
+  Register("tvm.rpc.server.load_module", [folder](const ffi::String& name) {
+    return ffi::Module::LoadFromFile(folder + "/" + std::string(name));
+  });
+  Register("blinknet.describe", [emulated] { return ffi::String(Utf8(Describe(emulated))); });
+  Register("blinknet.read_text", ReadTextFunction);
+  Register("blinknet.trim", Trim);
+  Register("blinknet.reset_peak", ResetPeak);
+  Register("blinknet.peak_bytes", PeakBytes);
+  Register("blinknet.resident_bytes", ResidentBytes);
+  Register("blinknet.limit_memory", [emulated](int64_t bytes) { return LimitMemory(emulated, bytes); });
+  Register("blinknet.checksum", [folder](const ffi::String& name) { return Checksum(folder, name); });
+  ffi::Function::SetGlobal("blinknet.predict", ffi::Function::FromPacked(Predict), true);
+  ffi::Function::SetGlobal("blinknet.predict_several", ffi::Function::FromPacked(PredictSeveral), true);
+  ffi::Function::GetGlobalRequired("rpc.ServerLoop")(connection);
+}
+
+void TellExpired(int connection, double timeout_s) {
+  char text[80];
+  std::snprintf(text, sizeof text, "RPCSessionTimeoutError: the session's %g s are over", timeout_s);
+  try {
+    ffi::Function::GetGlobalRequired("rpc.ReturnException")(connection, text);
+  } catch (const std::exception&) {
+    // The client may be gone as well.
+  }
+}
+
+}  // namespace blinknet
