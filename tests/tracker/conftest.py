@@ -16,10 +16,11 @@ from tracker.tracker import TrackerProcess
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The same contract for our agents, in Python, in C++ and emulated, and for TVM's own server."""
     asked = set(metafunc.fixturenames)
-    if asked & {"agent", "own"} or "kind" in inspect.signature(metafunc.function).parameters:
-        kinds = AGENTS
-    elif "device" in asked:
+    stated = inspect.signature(metafunc.function).parameters
+    if "device" in stated:
         kinds = (*AGENTS, STOCK)
+    elif asked & {"agent", "own"} or "kind" in stated:
+        kinds = AGENTS
     else:
         kinds = (PYTHON,)
     if "kind" in asked:

@@ -46,7 +46,6 @@ def build_model(
     path: Path, sizes: tuple[int, ...], workspace: bool = False, architecture: str = HOST
 ) -> Model:
     """With ``workspace``, each layer's kernel holds a buffer of the size of its weights."""
-    import tvm
     from tvm import relax, te
 
     def dense(x: te.Tensor, w: te.Tensor) -> te.Tensor:
@@ -73,7 +72,6 @@ def build_model(
 
 def build_pair(path: Path, architecture: str = HOST) -> Path:
     """``main(a, b, w)``: the sum ``a + b`` and the product ``b * w``, of shape (1, 3)."""
-    import tvm
     from tvm import relax
 
     builder = relax.BlockBuilder()

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.tracker.models import Model, build_model
+from tests.tracker.servers import Kind
 from tracker.address import Address
 from tracker.device import DeviceKey
 from tracker.errors import TrackerError
@@ -55,17 +56,17 @@ def test_the_peak_is_the_same_every_time(tracker: Address, agent: DeviceKey, mod
 
 
 def test_a_larger_network_needs_so_much_more(
-    tracker: Address, device: DeviceKey, model: Model, tmp_path: Path
+    tracker: Address, device: DeviceKey, model: Model, tmp_path: Path, kind: Kind
 ) -> None:
-    larger = build_model(tmp_path / "larger.so", (100, 3000, 1000, 10))
+    larger = build_model(tmp_path / "larger.so", (100, 3000, 1000, 10), architecture=kind.architecture)
     more = larger.parameter_bytes - model.parameter_bytes
     assert measure(tracker, device, larger) - measure(tracker, device, model) == pytest.approx(
         more, abs=16 * PAGE
     )
 
 
-def test_a_kernels_own_buffers_count(tracker: Address, agent: DeviceKey, tmp_path: Path) -> None:
-    model = build_model(tmp_path / "workspace.so", (1024, 1024), workspace=True)
+def test_a_kernels_own_buffers_count(tracker: Address, agent: DeviceKey, tmp_path: Path, kind: Kind) -> None:
+    model = build_model(tmp_path / "workspace.so", (1024, 1024), True, kind.architecture)
     needed = model.parameter_bytes + model.library.stat().st_size + 4 * 1024 * 1024
     assert measure(tracker, agent, model) == pytest.approx(needed, abs=16 * PAGE)
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <sstream>
 
+#include "memory.h"
 #include "posix.h"
 #include "processor.h"
 
@@ -106,16 +107,12 @@ std::vector<int> CoreList(const std::string& text) {
   return cores;
 }
 
-long long Kilobytes(const std::string& path, const std::string& field) {
-  return std::atoll(Field(ReadText(path), {field.c_str()}).c_str()) * 1024;
-}
-
 std::string Describe(bool emulated) {
   utsname system{};
   uname(&system);
   const std::string cpuinfo = ReadText("/proc/cpuinfo");
   const std::vector<int> timing_cores = CoreList(Field(ReadText("/proc/self/status"), {"Cpus_allowed_list"}));
-  const long long memory_bytes = Kilobytes("/proc/meminfo", "MemTotal");
+  const int64_t memory_bytes = Kilobytes("/proc/meminfo", "MemTotal");
   if (timing_cores.empty() || memory_bytes == 0) {
     throw std::runtime_error("the device shows no Linux /proc; run its agent on Linux, with /proc mounted");
   }
@@ -127,7 +124,7 @@ std::string Describe(bool emulated) {
          ", \"cpu\": " + Json(cpu) +
          ", \"features\": " + Json(emulated ? ProcessorFeatures() : ListedFeatures(cpuinfo)) +
          ", \"cores\": " + Json(static_cast<long long>(cores ? cores : timing_cores.size())) +
-         ", \"memory_bytes\": " + Json(memory_bytes) +
+         ", \"memory_bytes\": " + Json(static_cast<long long>(memory_bytes)) +
          ", \"clock_hz\": " + Json(emulated ? none : ClockHz(cpuinfo, timing_cores[0])) +
          ", \"temperature_c\": " + Json(emulated ? none : Scaled(temperature, 1e-3)) +
          ", \"host\": " + Json(Trimmed(ReadText("/proc/sys/kernel/random/boot_id"))) +

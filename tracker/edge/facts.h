@@ -9,9 +9,6 @@ namespace blinknet {
 // Linux's `0-2,5` as numbers.
 std::vector<int> CoreList(const std::string& text);
 
-// A size in bytes from `FIELD:  NUMBER kB` lines; 0 where there is none.
-long long Kilobytes(const std::string& path, const std::string& field);
-
 // What tracker/device.py reads as a Description, in JSON.
 //
 // Under `emulated`, /proc/cpuinfo and the clock may be those of the machine that emulates: features are then

@@ -1,7 +1,5 @@
 #include "functions.h"
 
-#include <malloc.h>
-#include <sys/resource.h>
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/error.h>
@@ -10,7 +8,6 @@
 #include <tvm/ffi/string.h>
 
 #include <array>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,14 +16,13 @@
 #include <vector>
 
 #include "facts.h"
+#include "memory.h"
 #include "posix.h"
 
 namespace blinknet {
 namespace {
 
 namespace ffi = tvm::ffi;
-
-constexpr int kLargeBytes = 32 * 1024;
 
 [[noreturn]] void Refuse(const std::string& reason) { throw ffi::Error("ValueError", reason, ""); }
 
@@ -43,36 +39,8 @@ std::string Utf8(std::string text) {
   return text;
 }
 
-ffi::String ReadTextFunction(const ffi::String& path) { return Utf8(ReadText(path)); }
-
-// Gives free heap pages back to the kernel, and lets large blocks come from it and go back by themselves.
-//
-// Without that glibc raises its threshold with every large block that is freed and keeps the next ones.
-void Trim() {
-  mallopt(M_MMAP_THRESHOLD, kLargeBytes);
-  mallopt(M_TRIM_THRESHOLD, kLargeBytes);
-  malloc_trim(0);
-}
-
-// Starts counting this process's peak anew.
-void ResetPeak() {
-  std::ofstream file("/proc/self/clear_refs");
-  if (!(file << "5" << std::flush)) Refuse("/proc/self/clear_refs cannot be written: this kernel counts no peaks");
-}
-
-// The largest resident size since `ResetPeak`; Linux counts it per core, up to ~100 KB off.
-int64_t PeakBytes() { return Kilobytes("/proc/self/status", "VmHWM"); }
-
-// The resident size of this process now, exact.
-int64_t ResidentBytes() { return Kilobytes("/proc/self/smaps_rollup", "Rss"); }
-
-// Lets this process's data grow by so many bytes and no more; false where that cannot be enforced.
-bool LimitMemory(bool emulated, int64_t bytes) {
-  if (emulated) return false;  // The emulator's own data count as well, and qemu ignores the call.
-  rlimit limit{};
-  if (getrlimit(RLIMIT_DATA, &limit) != 0) return false;
-  limit.rlim_cur = Kilobytes("/proc/self/status", "VmData") + bytes;
-  return limit.rlim_cur <= limit.rlim_max && setrlimit(RLIMIT_DATA, &limit) == 0;
+ffi::String ReadFile(const std::string& path, bool emulated) {
+  return Utf8(path == "/proc/self/smaps" ? OwnMappings(emulated) : ReadText(path));
 }
 
 constexpr std::array<uint32_t, 256> MakeCrcTable() {
@@ -178,12 +146,14 @@ void ServeSession(int connection, const std::string& folder, bool emulated) {
     return ffi::Module::LoadFromFile(folder + "/" + std::string(name));
   });
   Register("blinknet.describe", [emulated] { return ffi::String(Utf8(Describe(emulated))); });
-  Register("blinknet.read_text", ReadTextFunction);
+  Register("blinknet.read_text", [emulated](const ffi::String& path) { return ReadFile(path, emulated); });
   Register("blinknet.trim", Trim);
-  Register("blinknet.reset_peak", ResetPeak);
-  Register("blinknet.peak_bytes", PeakBytes);
-  Register("blinknet.resident_bytes", ResidentBytes);
-  Register("blinknet.limit_memory", [emulated](int64_t bytes) { return LimitMemory(emulated, bytes); });
+  Register("blinknet.reset_peak", [] {
+    if (!ResetPeak()) Refuse("/proc/self/clear_refs cannot be written: this kernel counts no peaks");
+  });
+  Register("blinknet.peak_bytes", [emulated] { return PeakBytes(emulated); });
+  Register("blinknet.resident_bytes", [emulated] { return ResidentBytes(emulated); });
+  Register("blinknet.limit_memory", [emulated](int64_t bytes) { return LimitMemory(bytes, emulated); });
   Register("blinknet.checksum", [folder](const ffi::String& name) { return Checksum(folder, name); });
   ffi::Function::SetGlobal("blinknet.predict", ffi::Function::FromPacked(Predict), true);
   ffi::Function::SetGlobal("blinknet.predict_several", ffi::Function::FromPacked(PredictSeveral), true);
