@@ -29,10 +29,17 @@ class Terms:
     percentile: float
     confidence: float
     rounds: int
+    emulated: bool = False
 
 
 def configuration_of(
-    network: Network, device: DeviceKey, table: Table, knowledge: Knowledge, selection: Selection
+    network: Network,
+    device: DeviceKey,
+    table: Table,
+    knowledge: Knowledge,
+    selection: Selection,
+    *,
+    emulated: bool = False,
 ) -> Configuration:
     """The selection with the numbers that it was chosen by."""
     return Configuration(
@@ -59,6 +66,7 @@ def configuration_of(
             for candidate, tiles in zip(candidates_of(table, selection), selection.tiles, strict=True)
         ),
         predicted=predict(table, knowledge, selection),
+        emulated=emulated,
     )
 
 
@@ -87,6 +95,7 @@ def certificate_of(
         rounds=terms.rounds,
         issued=datetime.now(UTC).date().isoformat(),
         versions={"results": accuracy_versions(), "blinknet": fingerprint()},
+        emulated=terms.emulated,
     )
 
 

@@ -6,7 +6,7 @@ Enough to answer any bounds without the store, a device, TVM or Ray.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.goal import Goal, Objective
@@ -18,7 +18,7 @@ from cluster.solver import solve
 from cost_model.loss_curve import LossCurve
 from runtime.bounds import Bounds
 from runtime.configuration import Costs
-from runtime.records import from_plain, to_plain
+from runtime.records import RARE, from_plain, to_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Choices:
     curve: LossCurve
     """From summed divergence to loss."""
     objective: Objective = "loss"
+    emulated: bool = field(default=False, metadata=RARE)
+    """Whether the latencies are those of an emulated device."""
 
     @property
     def goal(self) -> Goal:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cluster.cli_access import add_access, served_access, state_access
 from cluster.cli_fleet import add_fleet
 from cluster.goal import OBJECTIVES
+from tracker.cpus import CPUS
 from tracker.levels import LEVELS
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def _add_demo(commands: Subparsers) -> None:
     demo = commands.add_parser(
         "demo", help="the whole job on this machine: CIFAR-10-quick on every x86 level"
     )
+    demo.add_argument("--emulate", metavar="ARCH", help="on emulated devices instead, such as aarch64")
     demo.add_argument("--out", type=Path, default=Path("out"), help="output folder (default: out)")
     demo.set_defaults(command=_demo)
 
@@ -131,6 +133,12 @@ def _add_device(commands: Subparsers) -> None:
     device.add_argument("--port", type=_port, default=0, help="to listen on (default: a free one)")
     device.add_argument("--isa", choices=LEVELS, help="act as this x86 level at most")
     device.add_argument("--cores", type=_cores, help="cores to run on, such as 1 or 2,3")
+    device.add_argument(
+        "--emulate", choices=CPUS, metavar="CPU", help=f"be an emulated one: {', '.join(CPUS)}"
+    )
+    device.add_argument(
+        "--emulated", action="store_true", help="say that this machine is itself an emulated one"
+    )
     add_access(device, "this device's")
     device.set_defaults(command=_device)
 
@@ -172,8 +180,20 @@ def _demo(options: argparse.Namespace) -> int:
     folders = list(spec.submodule_search_locations or []) if spec else []
     if not folders:
         raise ClusterError("the examples are not installed; run `make demo` in a clone of the project")
-    options.run_file, options.tracker = Path(folders[0]) / "cifar10_quick" / "run.yaml", None
+    folder = Path(folders[0]) / "cifar10_quick"
+    options.run_file, options.tracker = _demo_file(folder, options.emulate), None
     return _run(options)
+
+
+def _demo_file(folder: Path, architecture: str | None) -> Path:
+    from cluster.errors import ClusterError
+
+    if architecture is None:
+        return folder / "run.yaml"
+    there = {each.stem.removeprefix("emulated_"): each for each in sorted(folder.glob("emulated_*.yaml"))}
+    if architecture not in there:
+        raise ClusterError(f"there is no demo for an emulated {architecture}; choose from {', '.join(there)}")
+    return there[architecture]
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -222,10 +242,14 @@ def _device(options: argparse.Namespace) -> int:
     from tracker.address import Address
     from tracker.agent import serve
     from tracker.device import DeviceKey
+    from tracker.emulation import serve_emulated
 
     key, access = DeviceKey.parse(options.key), served_access(options)
     tracker = Address.parse(options.tracker, access)
-    serve(tracker, key, options.host, options.isa, options.cores, port=options.port, access=access)
+    if options.emulate:
+        serve_emulated(tracker, key, options.emulate, options.host, options.cores)
+    settings = {"port": options.port, "access": access, "emulated": options.emulated}
+    serve(tracker, key, options.host, options.isa, options.cores, **settings)
     return 0
 
 

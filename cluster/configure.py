@@ -14,7 +14,7 @@ from cluster.goal import Goal, Objective
 from cluster.outputs import find
 from cluster.problem import Infeasible, Solution
 from cluster.tables import plain_table
-from cluster.texts import costs_cells, layers_text, nearest_text
+from cluster.texts import costs_cells, device_text, layers_text, nearest_text
 from cost_model.accuracy import approximation_of
 from runtime.bounds import Bound, Bounds
 
@@ -43,7 +43,8 @@ def configure(
     console.print(_table(solved))
     for each, _, answer in solved:
         if isinstance(answer, Infeasible):
-            console.print(f"{each.device}: {nearest_text(each.nearest(answer))}", markup=False)
+            name = device_text(each.device, emulated=each.emulated)
+            console.print(f"{name}: {nearest_text(each.nearest(answer))}", markup=False)
     console.print("predicted from measurements; `blinknet run` with these bounds verifies on the device")
     return int(any(isinstance(answer, Infeasible) for _, _, answer in solved))
 
@@ -51,7 +52,8 @@ def configure(
 def _table(solved: Sequence[tuple[Choices, Goal, Solution | Infeasible]]) -> Table:
     table = plain_table("device", "bounds", "layers", right=("latency", "memory", "storage", "loss", ""))
     for choices, goal, answer in solved:
-        table.add_row(choices.device, str(goal), *_cells(choices, goal.bounds, answer))
+        name = device_text(choices.device, emulated=choices.emulated)
+        table.add_row(name, str(goal), *_cells(choices, goal.bounds, answer))
     return table
 
 

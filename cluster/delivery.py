@@ -72,6 +72,7 @@ class Delivery:
             problem_of(table, knowledge),
             knowledge.accuracy.curve,
             goal.objective,
+            self._emulated(device),
         )
 
     def write_bundle(self, folder: Path, result: DeviceResult, executable: Executable) -> Bundle:
@@ -89,7 +90,11 @@ class Delivery:
 
     def _configuration(self, device: str, selection: Selection) -> Configuration:
         table, knowledge = self.ledger.tables[class_of(device)], self.ledger.knowledge(device)
-        return configuration_of(self.network, DeviceKey.parse(device), table, knowledge, selection)
+        key, emulated = DeviceKey.parse(device), self._emulated(device)
+        return configuration_of(self.network, key, table, knowledge, selection, emulated=emulated)
+
+    def _emulated(self, device: str) -> bool:
+        return self.targets[class_of(device)].emulated
 
     def _certificate(
         self, run: NetworkRun, answers: Evaluation, verdict: Verdict, rounds: int
@@ -97,7 +102,8 @@ class Delivery:
         exact = self.ledger.exact_run(run.device)
         exact_answers = answers if exact is None else self.ledger.answers(exact)
         percentile = self.goals[run.device_class].bounds.percentile
-        terms = Terms(verdict, percentile, self.ledger.scope.confidence, rounds)
+        emulated = self._emulated(run.device)
+        terms = Terms(verdict, percentile, self.ledger.scope.confidence, rounds, emulated)
         return certificate_of(run, exact or run, answers, exact_answers, terms)
 
     def _write(

@@ -9,6 +9,7 @@ from typing import Any, cast
 import yaml
 
 from cluster.goal import OBJECTIVES, Goal, Objective
+from cluster.texts import device_text
 from runtime.bounds import Bounds, ResolvedBounds
 from runtime.configuration import Certificate, Configuration
 from runtime.records import from_plain, to_plain
@@ -39,6 +40,11 @@ class DeviceResult:
         return Goal(self.bounds, self.objective)
 
     @property
+    def device_text(self) -> str:
+        """The device as tables show it."""
+        return device_text(self.configuration.device, emulated=self.configuration.emulated)
+
+    @property
     def verdict(self) -> str:
         """The certificate's, or that there is none."""
         return self.certificate.verdict if self.certificate else "unverified"
@@ -65,6 +71,7 @@ def _plain(result: DeviceResult) -> dict[str, Any]:
     configuration, certificate = result.configuration, result.certificate
     return {
         "device": configuration.device,
+        **({"emulated": True} if configuration.emulated else {}),
         "verdict": result.verdict,
         "network": configuration.network,
         "network_sha256": configuration.network_sha256,
@@ -83,7 +90,10 @@ def _result(plain: Mapping[str, Any]) -> DeviceResult:
     key = DeviceKey.parse(plain["device"])
     same = {name: plain[name] for name in ("network", "network_sha256", "target", "layers", "predicted")}
     return DeviceResult(
-        Configuration.from_dict(same | {"device_class": key.device_class, "unit": key.unit}),
+        Configuration.from_dict(
+            same
+            | {"device_class": key.device_class, "unit": key.unit, "emulated": plain.get("emulated", False)}
+        ),
         Bounds.parse(plain["bounds"]["stated"]),
         from_plain(ResolvedBounds, plain["bounds"]["resolved"], "bounds.resolved"),
         Certificate.from_dict(plain["certificate"]) if plain["certificate"] else None,

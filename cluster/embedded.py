@@ -1,5 +1,7 @@
 """A fleet on this machine: a tracker on a free loopback port and one device for each x86 level of the CPU.
 
+Classes that are named like a processor that we emulate get an emulated device.
+
 Every device is a real TVM RPC server process with a target of its own. With four cores or more each gets one
 for itself; on less they share the last one, and the coordinator times them one after another, so that the
 first cores stay free for compiling.
@@ -17,7 +19,9 @@ from network.isas import known
 from network.target import host_features
 from tracker.address import Address
 from tracker.agent import AgentProcess
+from tracker.cpus import CPUS
 from tracker.device import DeviceKey
+from tracker.emulation import start_emulated
 from tracker.levels import LEVELS, Level
 from tracker.tracker import TrackerProcess
 
@@ -43,8 +47,14 @@ def embedded_fleet(classes: Sequence[str]) -> Iterator[Address]:
         tracker = stack.enter_context(TrackerProcess.start())
         for name, core in zip(classes, timing, strict=True):
             key = DeviceKey(name, UNIT)
-            stack.enter_context(AgentProcess.start(tracker.address, key, isa=level(name), cores=[core]))
+            stack.enter_context(_start(tracker.address, key, core))
         yield tracker.address
+
+
+def _start(tracker: Address, key: DeviceKey, core: int) -> AgentProcess:
+    if key.device_class in CPUS:
+        return start_emulated(tracker, key, key.device_class, cores=[core])
+    return AgentProcess.start(tracker, key, isa=level(key.device_class), cores=[core])
 
 
 @contextmanager
@@ -62,7 +72,7 @@ def level(device_class: str) -> Level:
     if device_class in LEVELS:
         return cast("Level", device_class)
     raise ClusterError(
-        f"an embedded fleet has no class {device_class}, only {', '.join(LEVELS)}; "
+        f"an embedded fleet has no class {device_class}, only {', '.join((*LEVELS, *CPUS))}; "
         "register a device of that class and name its tracker with --tracker HOST:PORT"
     )
 

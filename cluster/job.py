@@ -50,11 +50,14 @@ class Material:
 def load_inputs(run: RunFile) -> Inputs:
     """Read what the run file names; quick. Raises ``NetworkError`` for what is wrong or does not fit."""
     network = load(run.network)
-    calibration, evaluation = (
-        load_samples(path, network=network, scale=run.samples.scale, offset=run.samples.offset)
-        for path in (run.samples.calibration, run.samples.evaluation)
-    )
-    return Inputs(network, calibration, evaluation)
+    calibration = load_samples(run.samples.calibration, network, run.samples.scale, run.samples.offset)
+    return Inputs(network, calibration, load_evaluation(run, network))
+
+
+def load_evaluation(run: RunFile, network: Network) -> Samples:
+    """What certificates count accuracy on."""
+    samples = load_samples(run.samples.evaluation, network, run.samples.scale, run.samples.offset)
+    return samples if run.verify.samples is None else samples.take(run.verify.samples)
 
 
 def load_material(run: RunFile, inputs: Inputs) -> Material:
@@ -82,7 +85,7 @@ def target_of(settings: DeviceSettings, description: Description) -> Target:
         target = Target.for_features(description.architecture, description.features)
     else:
         target = Target(triple(description.architecture), settings.target.mcpu, settings.target.mattr)
-    return replace(target, threads=settings.threads)
+    return replace(target, threads=settings.threads, emulated=description.emulated)
 
 
 def plan(material: Material, targets: Mapping[str, Target]) -> dict[str, ClassPlan]:

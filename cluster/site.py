@@ -19,6 +19,7 @@ from cluster.job import Inputs, Material, load_material, plan, target_of
 from cluster.planning import ClassPlan
 from cluster.settings import ClusterSettings, RunFile
 from cluster.settings_fields import EMBEDDED
+from cluster.texts import device_text
 from cluster.work import Work
 from network.link import linker
 from network.target import Target
@@ -65,7 +66,8 @@ def open_site(
             # A kernel that did not link would count as one that fails on the device, for ever.
             linker(target.mtriple)
             _ = target.isa  # Raises for a processor that we have no kernels for.
-        console.print(f"tracker {address}: {', '.join(sorted(descriptions))}", markup=False, soft_wrap=True)
+        names = ", ".join(device_text(n, emulated=descriptions[n].emulated) for n in sorted(descriptions))
+        console.print(f"tracker {address}: {names}", markup=False, soft_wrap=True)
         # In this thread, alone: Ray forks while it starts, which does not bear numpy's threads at work, and
         # its processes end with the thread that started them.
         crew.connect()

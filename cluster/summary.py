@@ -37,9 +37,11 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     for device, marks in outcome.marks.items():
         if marks.marked:
             console.print(f"{device}: {marks}", markup=False, soft_wrap=True)
-    for device, result in outcome.results.items():
+    for result in outcome.results.values():
         if result.nearest:
-            console.print(f"{device}: {nearest_text(result.nearest)}", markup=False, soft_wrap=True)
+            console.print(
+                f"{result.device_text}: {nearest_text(result.nearest)}", markup=False, soft_wrap=True
+            )
     for name, reason in outcome.missing.items():
         console.print(f"{name}: no configuration: {reason}", markup=False, soft_wrap=True)
     console.print(f"configurations, bundles and report: {outcome.folder.path}", markup=False, soft_wrap=True)
@@ -49,13 +51,13 @@ def certificate_table(results: Sequence[DeviceResult]) -> Table:
     """A row a device: bounds, and what was verified with its share of the exact configuration's."""
     table = plain_table("device", "bounds", right=("latency", "memory", "storage", "loss", "certificate"))
     for result in results:
-        table.add_row(result.configuration.device, str(result.goal), *_verified(result))
+        table.add_row(result.device_text, str(result.goal), *_verified(result))
     return table
 
 
 def layer_table(results: Sequence[DeviceResult]) -> Table:
     """A row a layer that has weights or is opaque, a column a device: the chosen approximations."""
-    table = plain_table("layer", *(each.configuration.device for each in results))
+    table = plain_table("layer", *(each.device_text for each in results))
     if results:
         for row in zip(*(each.configuration.layers for each in results), strict=True):
             if any(each.parameter_bytes or each.operator for each in row):
@@ -77,4 +79,5 @@ def _verified(result: DeviceResult) -> tuple[str, ...]:
     if certificate is None:
         return ("", "", "", "", "none")
     costs = costs_cells(certificate.costs, certificate.exact, certificate.percentile)
-    return (*costs, f"{certificate.verdict}, {certificate.runs} runs, {certificate.samples} samples")
+    how = "emulated runs" if certificate.emulated else "runs"
+    return (*costs, f"{certificate.verdict}, {certificate.runs} {how}, {certificate.samples} samples")

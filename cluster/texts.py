@@ -15,6 +15,11 @@ UNITS: Mapping[str, tuple[float, str]] = {
 }
 
 
+def device_text(device: str, *, emulated: bool) -> str:
+    """The device's name; no figure of an emulated one is shown without saying so."""
+    return f"{device} (emulated)" if emulated else device
+
+
 def layers_text(choices: Sequence[tuple[str, str]]) -> str:
     """``conv1,conv2 int8 · conv3 exact`` from (layer, approximation); neighbours that are equal together."""
     groups = groupby(choices, key=lambda each: each[1])

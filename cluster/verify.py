@@ -12,13 +12,14 @@ from rich.console import Console
 from cluster.certify import renewed
 from cluster.device_result import DeviceResult
 from cluster.embedded import embedded_fleet
+from cluster.job import load_evaluation
 from cluster.outputs import RunFolder, RunRecord, find, read_result, read_run, write_result
 from cluster.settings import RunFile, cluster_settings, load_run_file
 from cluster.settings_fields import EMBEDDED
 from cluster.summary import certificate_table
 from network.answers import count_right
 from network.onnx_import import load
-from network.samples import Samples, load_samples
+from network.samples import Samples
 from runtime.bundle import Bundle, write_bundle
 from tracker.address import Address
 from tracker.device import DeviceKey
@@ -36,7 +37,7 @@ def verify(run: Path, tracker: str | None, console: Console) -> int:
     record = read_run(folder)
     job = load_run_file(Path(record.run_file))
     network = load(job.network)
-    samples = load_samples(job.samples.evaluation, network, job.samples.scale, job.samples.offset)
+    samples = load_evaluation(job, network)
     results: list[DeviceResult] = []
     failures: list[Failure] = []
     with _tracker(record, folder, tracker) as address:

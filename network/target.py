@@ -1,4 +1,4 @@
-"""What a kernel is compiled for: a pure record; TVM is imported only by ``to_tvm``."""
+"""What a kernel is compiled for and runs on: a pure record; TVM is imported only by ``to_tvm``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Target:
     mcpu: str
     mattr: tuple[str, ...]
     threads: int = 1
+    emulated: bool = False
+    """Whether an emulator runs the kernels: their times never stand for those of a real processor."""
 
     @classmethod
     def for_features(cls, architecture: str, features: Iterable[str]) -> Target:
@@ -61,7 +63,8 @@ class Target:
     @property
     def key(self) -> str:
         """Equal for equal targets, in every process."""
-        return " ".join((self.mtriple, self.mcpu, *self.mattr, f"threads={self.threads}"))
+        how = (f"threads={self.threads}", *(("emulated",) if self.emulated else ()))
+        return " ".join((self.mtriple, self.mcpu, *self.mattr, *how))
 
     def to_tvm(self) -> Any:
         """The ``tvm.target.Target``."""

@@ -87,6 +87,8 @@ class Configuration:
     layers: tuple[LayerChoice, ...]
     """In the network's order."""
     predicted: Costs
+    emulated: bool = field(default=False, metadata=RARE)
+    """Whether its latencies are those of an emulated device, which say nothing about a real board."""
 
     @property
     def device(self) -> str:
@@ -141,6 +143,8 @@ class Certificate:
     issued: str
     """ISO date."""
     versions: Mapping[str, str]
+    emulated: bool = field(default=False, metadata=RARE)
+    """Whether the device was an emulated one: its latencies say nothing about a real board."""
 
     @property
     def costs(self) -> Costs:

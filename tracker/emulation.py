@@ -12,34 +12,16 @@ import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from tracker.address import Address
 from tracker.agent import AgentProcess
 from tracker.child import ChildProcess
+from tracker.cpus import CPUS
 from tracker.device import DeviceKey
 from tracker.edge_build import agent_command
 from tracker.edge_runtime import ARCHITECTURES, MissingToolError
 from tracker.errors import TrackerError
-
-CPUS: Final = {
-    "cortex-a53": "aarch64",  # Raspberry Pi 3
-    "cortex-a72": "aarch64",  # Raspberry Pi 4
-    "cortex-a76": "aarch64",  # Raspberry Pi 5: with the dot product
-    "Nehalem": "x86_64",  # x86-64-v2
-    "Haswell": "x86_64",  # x86-64-v3
-}
-"""Processors as qemu names them, to their architectures."""
-
-
-def emulated_cpus(architecture: str) -> tuple[str, ...]:
-    """Those of one architecture; raises TrackerError where there is none."""
-    found = tuple(cpu for cpu, each in CPUS.items() if each == architecture)
-    if not found:
-        raise TrackerError(
-            f"no processor of {architecture} is emulated; there are {', '.join(sorted(set(CPUS.values())))}"
-        )
-    return found
 
 
 def start_emulated(

@@ -17,8 +17,9 @@ def render(certificate: Certificate, predicted: Costs) -> str:
 
 
 def _sentence(certificate: Certificate) -> str:
+    runs = "emulated runs" if certificate.emulated else "runs"
     return (
-        f"{certificate.runs} runs on {certificate.device}, in turn with the exact configuration. "
+        f"{certificate.runs} {runs} on {certificate.device}, in turn with the exact configuration. "
         f"With {certificate.confidence:.0%} confidence, {certificate.percentile:g}% of runs take at most "
         f"{formats.duration(certificate.latency_s)}. "
         f"Accuracy was counted on {certificate.samples:,} samples that chose nothing. "

@@ -40,6 +40,8 @@ class DeviceInfo:
     """One device's section."""
 
     device: str
+    emulated: bool
+    """Whether all its latencies are an emulator's."""
     cpu: str
     target: str
     verdict: str
@@ -76,6 +78,7 @@ def _device(evidence: Evidence) -> DeviceInfo:
     reference = certificate.exact if certificate else evidence.references["exact"]
     return DeviceInfo(
         device=configuration.device,
+        emulated=configuration.emulated,
         cpu=evidence.cpu,
         target=configuration.target,
         verdict=result.verdict,

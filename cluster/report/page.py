@@ -41,7 +41,7 @@ def _header(info: ReportInfo) -> str:
         f"finished {formats.moment(record.finished)}" if record.finished else "not finished",
     ]
     chips = "".join(
-        tag("a", f"{escape(each.device)} {_badge(each.verdict)}", href=f"#{escape(each.device)}")
+        tag("a", f"{escape(each.device)} {_badges(each)}", href=f"#{escape(each.device)}")
         for each in info.devices
     )
     return tag(
@@ -64,13 +64,14 @@ def _footer(info: ReportInfo) -> str:
 
 
 def _section(device: DeviceInfo) -> str:
-    heading = tag("h2", f"{escape(device.device)} {_badge(device.verdict)}")
+    heading = tag("h2", f"{escape(device.device)} {_badges(device)}")
     facts = (device.cpu, device.target, f"least {device.objective} inside the bounds")
     subtitle = tag("p", escape(" · ".join(each for each in facts if each)), class_="facts")
     return tag(
         "section",
         heading
         + subtitle
+        + _emulated(device)
         + _nearest(device)
         + bounds.render(device.bounds)
         + _pictures(device)
@@ -80,20 +81,29 @@ def _section(device: DeviceInfo) -> str:
 
 
 def _pictures(device: DeviceInfo) -> str:
-    pictures = _figure("What this device can do", _frontier_words(device), frontier.render(device.frontier))
+    title = _title(device, "What this device can do")
+    pictures = _figure(title, _frontier_words(device), frontier.render(device.frontier))
     if device.prediction is not None:
         words = prediction.summary(device.prediction) + " The band is ±10%."
-        pictures += _figure("How well latency was predicted", words, prediction.render(device.prediction))
+        pictures += _figure(
+            _title(device, "How well latency was predicted"), words, prediction.render(device.prediction)
+        )
     return tag("div", pictures, class_="pictures")
 
 
 def _tables(device: DeviceInfo) -> str:
     words = "Each kernel timed alone on this device; the whole network is timed for the certificate."
     words += f" {device.marks[0].upper()}{device.marks[1:]}." if device.marks else ""
-    tables = _figure("What each layer got", words, layers.render(device.layers))
+    tables = _figure(_title(device, "What each layer got"), words, layers.render(device.layers))
     if device.certificate is not None:
-        tables += _figure("Certificate", "", certificate.render(device.certificate, device.predicted))
+        tables += _figure(
+            _title(device, "Certificate"), "", certificate.render(device.certificate, device.predicted)
+        )
     return tables
+
+
+def _title(device: DeviceInfo, words: str) -> str:
+    return f"{words} (emulated)" if device.emulated else words
 
 
 def _figure(title: str, words: str, content: str) -> str:
@@ -107,6 +117,14 @@ def _frontier_words(device: DeviceInfo) -> str:
     return words + (
         f" Not shown: {count} that {'loses' if count == 1 else 'lose'} far more accuracy." if count else ""
     )
+
+
+def _emulated(device: DeviceInfo) -> str:
+    """What no figure of the section may be read without."""
+    if not device.emulated:
+        return ""
+    words = "Emulated: every latency here is an emulator's and says nothing about a real board."
+    return tag("p", words, class_="notice")
 
 
 def _nearest(device: DeviceInfo) -> str:
@@ -129,6 +147,7 @@ def _shown(quantity: str, value: float) -> str:
     return bounds.FORMATS[quantity](value) if quantity in bounds.FORMATS else formats.significant(value)
 
 
-def _badge(verdict: str) -> str:
-    kind, words = VERDICTS[verdict]
-    return tag("span", words, class_=f"badge {kind}")
+def _badges(device: DeviceInfo) -> str:
+    kind, words = VERDICTS[device.verdict]
+    emulated = tag("span", "emulated", class_="badge open") if device.emulated else ""
+    return emulated + tag("span", words, class_=f"badge {kind}")

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from network.isas import known
 from network.link import linker
-from network.target import triple
+from network.target import Target, triple
 from tracker.timing import Argument, TimingRequest
 
 MATMUL = TimingRequest(
@@ -115,6 +116,7 @@ def _compile(module: Any, path: Path, architecture: str) -> None:
     """A shared library for a processor of the architecture that has nothing special."""
     import tvm
 
-    mtriple = triple(architecture)
-    target = tvm.target.Target({"kind": "llvm", "mtriple": mtriple})
-    tvm.compile(module, target).export_library(str(path), fcompile=linker(mtriple))
+    several = [isa for isa in known() if isa.architecture == architecture]
+    oldest = min(several, key=lambda isa: len(isa.requires))
+    target = Target(triple(architecture), oldest.mcpu, oldest.mattr)
+    tvm.compile(module, target.to_tvm()).export_library(str(path), fcompile=linker(target.mtriple))

@@ -14,9 +14,10 @@ import psutil
 from tracker.address import Address
 from tracker.agent import AgentProcess
 from tracker.child import ChildProcess
+from tracker.cpus import CPUS
 from tracker.device import DeviceKey
 from tracker.edge_build import agent_command
-from tracker.emulation import CPUS, emulated_command
+from tracker.emulation import emulated_command
 from tracker.inventory import registered
 
 

@@ -1,0 +1,4 @@
+// Everything is in io.h.
+#pragma once
+
+#include <tvm/support/io.h>
