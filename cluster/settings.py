@@ -129,7 +129,7 @@ class VerifySettings(Settings):
     runs: int = Field(default=1000, ge=1)
     """Inferences on the device, each beside one of the exact configuration."""
     samples: int | None = Field(default=None, ge=1)
-    """Evaluation samples that the device answers, from the first; all of them unless stated."""
+    """Evaluation samples that the device answers, evenly spread; all of them unless stated."""
     rounds: int = Field(default=5, ge=1)
     """Configurations that may be tried on a device."""
     evaluations: int = Field(default=8, ge=1)

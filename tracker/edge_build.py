@@ -22,11 +22,10 @@ from typing import Final
 
 from tracker.address import Address
 from tracker.device import DeviceKey
+from tracker.edge_errors import EdgeBuildError, MissingToolError
 from tracker.edge_runtime import (
     ARCHITECTURES,
     LIBRARIES,
-    EdgeBuildError,
-    MissingToolError,
     headers,
     libraries,
     move,
@@ -100,7 +99,7 @@ def compiler(architecture: str) -> list[str]:
 def _fingerprint(compile_command: Sequence[str]) -> str:
     """Equal for products that would be equal."""
     content = hashlib.sha256(" ".join((*compile_command, *_FLAGS, *_LINKED, *versions())).encode())
-    for path in sorted(each for each in SOURCES.iterdir() if each.is_file()):
+    for path in sorted(each for each in SOURCES.rglob("*") if each.is_file()):
         content.update(path.name.encode() + b"\0" + path.read_bytes())
     return content.hexdigest()[:12]
 
@@ -108,7 +107,7 @@ def _fingerprint(compile_command: Sequence[str]) -> str:
 def _assemble(architecture: str, compile_command: Sequence[str], folder: Path) -> None:
     """Everything that goes to the board."""
     folder.mkdir()
-    for library in libraries(architecture, build_folder()):
+    for library in libraries(architecture, compile_command, build_folder()):
         shutil.copy(library, folder)
     sources = sorted(map(str, SOURCES.glob("*.cc")))
     output = ["-o", str(folder / PROGRAM), f"-L{folder}", *_LINKED]

@@ -1,41 +1,39 @@
-"""TVM's runtime libraries for an architecture: those installed here, or those of TVM's own wheels.
+"""TVM's runtime libraries for an architecture: those installed here, of TVM's own wheels, or built.
 
 The versions are those installed here: a device must run the runtime that its kernels were compiled against.
 """
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from tracker.errors import TrackerError
+from tracker.edge_errors import EdgeBuildError
+from tracker.edge_sources import SUPPORT, build_libraries
 
 ARCHITECTURES: Final = {
     "x86_64": "x86_64-linux-gnu",
     "aarch64": "aarch64-linux-gnu",
+    "riscv64": "riscv64-linux-gnu",
+    "armv7l": "arm-linux-gnueabihf",
 }
 """As ``uname -m`` names them, to the prefix of their cross compilers."""
+_WITH_WHEELS: Final = ("x86_64", "aarch64")
 LIBRARIES: Final = ("libtvm_runtime.so", "libtvm_runtime_extra.so", "libtvm_ffi.so")
 _MEMBERS: Final = (
     "tvm/lib/libtvm_runtime.so",
     "tvm/lib/libtvm_runtime_extra.so",
     "tvm_ffi/lib/libtvm_ffi.so",
 )
-
-
-class EdgeBuildError(TrackerError):
-    """The agent cannot be built here."""
-
-
-class MissingToolError(EdgeBuildError):
-    """A compiler or an emulator is missing; the message says what to install."""
 
 
 def versions() -> tuple[str, ...]:
@@ -48,19 +46,26 @@ def headers() -> Path:
     return _package("tvm_ffi") / "include"
 
 
-def libraries(architecture: str, cache: Path) -> tuple[Path, ...]:
-    """The files of ``LIBRARIES`` for an architecture; what is downloaded stays in ``cache``.
+def libraries(architecture: str, command: Sequence[str], cache: Path) -> tuple[Path, ...]:
+    """The files of ``LIBRARIES`` for an architecture; what is downloaded or built stays in ``cache``.
+
+    ``command`` is the compiler, for an architecture without wheels.
 
     Raises EdgeBuildError.
     """
     if architecture == platform.machine():
         return tuple(_package(member.partition("/")[0]).parent / member for member in _MEMBERS)
-    folder = cache / "-".join(["runtime", architecture, *versions()])
+    folder = cache / "-".join(["runtime", architecture, *versions(), *_sources_of(architecture)])
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as temporary:
-            _take_from_wheels(architecture, Path(temporary))
-            move(Path(temporary, "libraries"), folder)
+            kept = Path(temporary, "libraries")
+            kept.mkdir()
+            if architecture in _WITH_WHEELS:
+                _take_from_wheels(architecture, Path(temporary), kept)
+            else:
+                build_libraries(command, _package("tvm"), _package("tvm_ffi"), kept)
+            move(kept, folder)
     return tuple(folder / name for name in LIBRARIES)
 
 
@@ -73,6 +78,16 @@ def move(new: Path, folder: Path) -> None:
             raise
 
 
+def _sources_of(architecture: str) -> tuple[str, ...]:
+    """What tells apart two runtimes that are built of the same versions."""
+    if architecture in _WITH_WHEELS:
+        return ()
+    content = hashlib.sha256()
+    for path in sorted(each for each in SUPPORT.rglob("*") if each.is_file()):
+        content.update(path.name.encode() + b"\0" + path.read_bytes())
+    return (content.hexdigest()[:12],)
+
+
 def _package(name: str) -> Path:
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
@@ -80,11 +95,9 @@ def _package(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _take_from_wheels(architecture: str, folder: Path) -> None:
-    """Downloads TVM's wheels for the architecture and keeps the libraries, in ``folder/libraries``."""
+def _take_from_wheels(architecture: str, folder: Path, kept: Path) -> None:
+    """Downloads TVM's wheels for the architecture to ``folder``; the libraries go to ``kept``."""
     _download(architecture, folder)
-    kept = folder / "libraries"
-    kept.mkdir()
     for wheel in folder.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             for member in set(_MEMBERS).intersection(archive.namelist()):

@@ -20,7 +20,8 @@ from tracker.child import ChildProcess
 from tracker.cpus import CPUS
 from tracker.device import DeviceKey
 from tracker.edge_build import agent_command
-from tracker.edge_runtime import ARCHITECTURES, MissingToolError
+from tracker.edge_errors import MissingToolError
+from tracker.edge_runtime import ARCHITECTURES
 from tracker.errors import TrackerError
 
 

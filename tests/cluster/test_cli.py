@@ -208,6 +208,10 @@ def test_a_class_of_which_this_machine_has_no_device(job: Job, refused: Refused)
     assert "--tracker HOST:PORT" in message
 
 
+def test_a_demo_that_there_is_none_of(refused: Refused) -> None:
+    assert "choose from aarch64" in refused("demo", "--emulate", "z80")
+
+
 def test_no_linker(
     job: Job, refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

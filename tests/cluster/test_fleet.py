@@ -22,11 +22,14 @@ from cluster.fleet import (
     this_host,
     timing_cores,
 )
+from cluster.job import target_of
+from cluster.settings import DeviceSettings
 from cluster.site import build_cores, survey
 from tests.tracker.servers import wait_until
 from tracker.address import Address
 from tracker.agent import AgentProcess
 from tracker.device import DeviceKey
+from tracker.edge_errors import MissingToolError
 from tracker.errors import TrackerError
 from tracker.inventory import registered
 from tracker.levels import LEVELS
@@ -191,6 +194,18 @@ def test_this_machine_s_levels_are_the_oldest_ones():
     assert [level(each) for each in LEVELS] == list(LEVELS)
     with pytest.raises(ClusterError, match="an embedded fleet has no class rpi4, only x86-64-v2"):
         level("rpi4")
+
+
+def test_a_class_named_like_an_emulated_processor_gets_an_emulated_device():
+    try:
+        with embedded_fleet(["cortex-a76"]) as address:
+            descriptions = survey(Fleet(address, ["cortex-a76"]), 60.0)
+    except MissingToolError as error:
+        pytest.skip(str(error))
+    description = descriptions["cortex-a76"]
+    assert (description.architecture, description.emulated) == ("aarch64", True)
+    target = target_of(DeviceSettings(bounds={"latency": "50%"}), description)
+    assert (target.isa.name, target.emulated) == ("aarch64_dotprod", True)
 
 
 def test_no_tracker_at_all():

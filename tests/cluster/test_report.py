@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from cluster.device_result import DeviceResult
+from cluster.device_result import DeviceResult, from_yaml, to_yaml
 from cluster.outputs import RunRecord
 from cluster.report import Evidence, KernelEstimate, compute, formats, frontier, prediction, render
 from cluster.report.svg import Scale
@@ -229,6 +229,27 @@ def test_the_page_says_what_happened(info):
     assert "nearest feasible would be: latency 41.0 µs, or loss 2.31 pp. Giving way on memory alone" in text
     assert "With 95% confidence, 95% of runs take at most 60.2 µs" in text
     assert "Accuracy was counted on 10,000 samples" in text
+
+
+def test_every_figure_of_an_emulated_device_says_so():
+    real = evidence()
+    configuration = replace(real.result.configuration, emulated=True)
+    certificate = replace(real.result.certificate, emulated=True)
+    result = replace(real.result, configuration=configuration, certificate=certificate)
+    page = render(compute(RECORD, [replace(real, result=result)]))
+    titles = re.findall(r"<h3>(.*?)</h3>", page)
+    assert titles
+    assert all("(emulated)" in each for each in titles)
+    assert page.count('class="badge open">emulated<') == 2
+    assert "says nothing about a real board" in page
+    assert "emulated" not in render(compute(RECORD, [real]))
+    screen = Console(file=io.StringIO(), width=200)
+    screen.print(certificate_table([result]))
+    told = screen.file.getvalue()
+    assert "x86-64-v3.local (emulated)" in told
+    assert "emulated runs" in told
+    assert from_yaml(to_yaml(result)) == result
+    assert "emulated: true" in to_yaml(result)
 
 
 def test_what_users_named_is_escaped():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from network.errors import NetworkError
@@ -47,6 +49,13 @@ def test_no_other_architecture_is_taken_for_it(isa):
     for other in others:
         assert target.missing(other, isa.requires) == (isa.architecture,)
         assert not isa.fits(other, isa.requires)
+
+
+def test_an_emulated_device_shares_no_measurement_with_a_real_one():
+    real = Target.for_features("aarch64", CORTEX_A76)
+    emulated = replace(real, emulated=True)
+    assert emulated.key != real.key
+    assert emulated.isa == real.isa
 
 
 def test_what_a_device_lacks_is_named():

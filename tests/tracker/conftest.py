@@ -8,7 +8,7 @@ from tests.tracker.models import Model, build_kernels, build_model, build_pair
 from tests.tracker.servers import AGENTS, PYTHON, STOCK, Kind, command_line, descendants, wait_until
 from tracker.address import Address
 from tracker.device import DeviceKey
-from tracker.edge_runtime import MissingToolError
+from tracker.edge_errors import MissingToolError
 from tracker.forked import SessionProcesses, session_processes
 from tracker.tracker import TrackerProcess
 

@@ -15,7 +15,7 @@ from tests.tracker.servers import AGENTS, PYTHON, Kind, state_of, wait_until
 from tracker.address import Address
 from tracker.agent import AgentProcess
 from tracker.device import DeviceKey
-from tracker.edge_runtime import MissingToolError
+from tracker.edge_errors import MissingToolError
 from tracker.failure import Failure
 from tracker.inventory import registered
 from tracker.session import Session
