@@ -1,8 +1,8 @@
 """Emulated devices: the C++ agent under qemu's user mode, which runs one program as another processor would.
 
 The instruction set is enforced: an instruction that the processor does not have ends the session with SIGILL.
-Times are those of the emulator, some ten times native, and say nothing about a real board: every figure of an
-emulated device is marked as such.
+Times are those of the emulator, ten to two hundred times native, and say nothing about a real board: every
+figure of an emulated device is marked as such.
 """
 
 from __future__ import annotations

@@ -26,11 +26,17 @@ namespace ffi = tvm::ffi;
 
 [[noreturn]] void Refuse(const std::string& reason) { throw ffi::Error("ValueError", reason, ""); }
 
+// Of a character in UTF-8 that begins so; 0 where none does.
+std::size_t Utf8Length(unsigned char lead) {
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
 // Text goes to Python, which takes UTF-8 alone: any other byte becomes a question mark.
 std::string Utf8(std::string text) {
   for (std::size_t at = 0; at < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[at]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xf0 && lead < 0xf5 ? 4 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xc2 && lead < 0xe0 ? 2 : 0;
+    const std::size_t length = Utf8Length(text[at]);
     bool whole = length > 0 && at + length <= text.size();
     for (std::size_t next = 1; whole && next < length; ++next) whole = (text[at + next] & 0xc0) == 0x80;
     if (!whole) text[at] = '?';
@@ -90,9 +96,10 @@ Batch View(const ffi::AnyView& tensor) { return View(*tensor.cast<DLTensor*>());
 // One sample's answers, into row `index` of each batch.
 void Keep(const ffi::Any& answer, const std::vector<Batch>& answers, int64_t index) {
   for (std::size_t output = 0; output < answers.size(); ++output) {
-    const ffi::Tensor tensor = answers.size() == 1 ? answer.cast<ffi::Tensor>() : answer.cast<ffi::Array<ffi::Tensor>>()[output];
+    const bool single = answers.size() == 1;
+    const auto tensor = single ? answer.cast<ffi::Tensor>() : answer.cast<ffi::Array<ffi::Tensor>>()[output];
     const Batch result = View(*tensor.GetDLTensorPtr());
-    if (result.sample_bytes != answers[output].sample_bytes) Refuse("an answer does not have the shape that it is to have");
+    if (result.sample_bytes != answers[output].sample_bytes) Refuse("an answer has another shape than expected");
     std::memcpy(answers[output][index], result.data, result.sample_bytes);
   }
 }
@@ -141,9 +148,10 @@ void PrepareRuntime(std::size_t cores) {
 }
 
 void ServeSession(int connection, const std::string& folder, bool emulated) {
-  Register("tvm.rpc.server.workpath", [folder](const ffi::String& name) { return ffi::String(folder + "/" + std::string(name)); });
-  Register("tvm.rpc.server.load_module", [folder](const ffi::String& name) {
-    return ffi::Module::LoadFromFile(folder + "/" + std::string(name));
+  const auto path_of = [folder](const ffi::String& name) { return ffi::String(folder + "/" + std::string(name)); };
+  Register("tvm.rpc.server.workpath", path_of);
+  Register("tvm.rpc.server.load_module", [path_of](const ffi::String& name) {
+    return ffi::Module::LoadFromFile(path_of(name));
   });
   Register("blinknet.describe", [emulated] { return ffi::String(Utf8(Describe(emulated))); });
   Register("blinknet.read_text", [emulated](const ffi::String& path) { return ReadFile(path, emulated); });

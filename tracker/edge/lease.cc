@@ -80,7 +80,7 @@ void Lease::Tell(const std::string& message) {
 // Once for each time that the tracker is lost: it is tried for ever.
 void Lease::Report(const std::string& problem) {
   if (!complained_) {
-    std::fprintf(stderr, "device %s: no tracker at %s yet (%s); start one with `blinknet tracker`, it is tried again and again\n",
+    std::fprintf(stderr, "device %s: no tracker at %s (%s); trying again for ever, `blinknet tracker` starts one\n",
                  key_.c_str(), tracker_.ToString().c_str(), problem.c_str());
   }
   complained_ = true;

@@ -42,7 +42,7 @@ std::string CheckedKey(const std::string& key) {
   const auto dot = key.find('.');
   const bool named = dot != std::string::npos && dot > 0 && dot + 1 < key.size();
   if (!named || key.find_first_not_of(kLetters) != dot || key.find_first_not_of(kLetters + ".") != std::string::npos) {
-    throw InputError("device key '" + key + "' is not CLASS.UNIT of letters, digits and _ + -; write it like rpi4.unit-02");
+    throw InputError("device key '" + key + "' is not CLASS.UNIT of letters, digits, _ + -; write it like rpi4.unit-02");
   }
   return key;
 }
@@ -110,7 +110,9 @@ void Run(const Options& options) {
   const int port = PortOf(listening.get());
   const bool any = options.host.empty() || options.host == "0.0.0.0" || options.host == "::";
   Lease lease(tracker, key, port, any ? std::nullopt : std::optional(options.host));
-  const auto run = [&](int connection, const std::string& folder) { ServeSession(connection, folder, options.emulated); };
+  const auto run = [&](int connection, const std::string& folder) {
+    ServeSession(connection, folder, options.emulated);
+  };
   DeviceServer server(std::move(listening), key, std::move(lease), run, options.lifeline);
   server.Serve([&] {
     std::printf("device %s is registered with the tracker at %s\n", key.c_str(), tracker.ToString().c_str());

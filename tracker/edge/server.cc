@@ -44,15 +44,22 @@ bool SendQuietly(int connection, const std::string& data) {
   return send(connection, data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(data.size());
 }
 
-void TurnOn(int connection, int level, int option) {
-  const int on = 1;
-  setsockopt(connection, level, option, &on, sizeof on);
+void Set(int connection, int level, int option, int value) {
+  setsockopt(connection, level, option, &value, sizeof value);
+}
+
+// Ends a connection whose other side is cut off within ten seconds or so, not Linux's two hours.
+void NoticeLostClients(int connection) {
+  Set(connection, SOL_SOCKET, SO_KEEPALIVE, 1);
+  Set(connection, IPPROTO_TCP, TCP_KEEPIDLE, 4);
+  Set(connection, IPPROTO_TCP, TCP_KEEPINTVL, 2);
+  Set(connection, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  Set(connection, IPPROTO_TCP, TCP_USER_TIMEOUT, 10'000);
 }
 
 }  // namespace
 
-DeviceServer::DeviceServer(Fd listening, std::string key, Lease lease,
-                           std::function<void(int, const std::string&)> run, int lifeline)
+DeviceServer::DeviceServer(Fd listening, std::string key, Lease lease, RunSession run, int lifeline)
     : listening_(std::move(listening)),
       key_(std::move(key)),
       lease_(std::move(lease)),
@@ -127,8 +134,8 @@ void DeviceServer::Answer(Fd connection, const Greeting& said) {
 void DeviceServer::Begin(Fd connection, const Hello& hello) {
   lease_.Withdraw();
   const int fd = connection.get();
-  TurnOn(fd, IPPROTO_TCP, TCP_NODELAY);
-  TurnOn(fd, SOL_SOCKET, SO_KEEPALIVE);
+  Set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  NoticeLostClients(fd);
   if (!SendQuietly(fd, Accepted(key_))) return;
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
   // In the forked process what belongs to the agent alone is closed first.

@@ -16,8 +16,8 @@ namespace blinknet {
 // Serves one device: one session at a time, registered whenever it is free.
 class DeviceServer {
  public:
-  // `run(connection, folder)` is a session's life, in its own process. `lifeline` is a pipe's reading end, or -1.
-  DeviceServer(Fd listening, std::string key, Lease lease, std::function<void(int, const std::string&)> run, int lifeline);
+  // `lifeline` is a pipe's reading end, or -1.
+  DeviceServer(Fd listening, std::string key, Lease lease, RunSession run, int lifeline);
 
   // Runs until SIGTERM, SIGINT or the end of the lifeline; leaves no process and no folder behind.
   void Serve(const std::function<void()>& on_registered);
@@ -42,7 +42,7 @@ class DeviceServer {
   Fd listening_;
   const std::string key_;
   Lease lease_;
-  const std::function<void(int, const std::string&)> run_;
+  const RunSession run_;
   const int lifeline_;
   Peers peers_;
   std::unique_ptr<ServedSession> session_;

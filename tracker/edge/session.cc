@@ -33,7 +33,8 @@ void Remove(const fs::path& folder) {
 std::string MakeFolder() {
   std::string folder = fs::temp_directory_path() / (kPrefix + std::to_string(getpid()) + "-XXXXXX");
   if (!mkdtemp(folder.data())) {
-    throw std::runtime_error("cannot make " + folder + ": " + std::strerror(errno) + "; make room there, or name another folder in TMPDIR");
+    const std::string advice = "; make room there, or name another folder in TMPDIR";
+    throw std::runtime_error("cannot make " + folder + ": " + std::strerror(errno) + advice);
   }
   return folder;
 }
@@ -46,8 +47,7 @@ bool Stopped(pid_t pid) {
 }
 
 // The forked process's life; never returns.
-[[noreturn]] void Become(pid_t agent, int connection, const std::string& folder,
-                         const std::function<void(int, const std::string&)>& run) {
+[[noreturn]] void Become(pid_t agent, int connection, const std::string& folder, const RunSession& run) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != agent) _exit(1);  // It died before the call above.
   setsid();
@@ -68,7 +68,7 @@ bool Stopped(pid_t pid) {
 
 }  // namespace
 
-ServedSession::ServedSession(Fd connection, double timeout_s, const std::function<void(int, const std::string&)>& run)
+ServedSession::ServedSession(Fd connection, double timeout_s, const RunSession& run)
     : connection_(std::move(connection)),
       timeout_s_(timeout_s),
       expires_at_(Now() + timeout_s),
@@ -78,8 +78,9 @@ ServedSession::ServedSession(Fd connection, double timeout_s, const std::functio
   pid_ = fork();
   if (pid_ == 0) Become(agent, connection_.get(), folder_, run);
   if (pid_ < 0) {
+    const std::string reason = std::strerror(errno);
     Remove(folder_);
-    throw std::runtime_error(std::string("cannot fork: ") + std::strerror(errno) + "; the machine has no memory or no process left");
+    throw std::runtime_error("cannot fork: " + reason + "; the machine has no memory or no process left");
   }
 }
 

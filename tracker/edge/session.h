@@ -10,13 +10,16 @@
 
 namespace blinknet {
 
+// A session's life in its own process: `(connection, folder)`.
+using RunSession = std::function<void(int, const std::string&)>;
+
 // A client's exclusive use of this device, from the accepted connection to the removed folder.
 //
 // The folder holds what the client uploads; it is named after the agent's process, see `Sweep`.
 class ServedSession {
  public:
   // Forks a process that calls `run(connection, folder)` and then ends.
-  ServedSession(Fd connection, double timeout_s, const std::function<void(int, const std::string&)>& run);
+  ServedSession(Fd connection, double timeout_s, const RunSession& run);
 
   // Kills the session and waits for its end.
   ~ServedSession();
