@@ -30,4 +30,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build/edge out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

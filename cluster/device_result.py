@@ -41,8 +41,9 @@ class DeviceResult:
 
     @property
     def device_text(self) -> str:
-        """The device as tables show it."""
-        return device_text(self.configuration.device, emulated=self.configuration.emulated)
+        """The device as tables show it beside what was verified, or predicted where nothing was."""
+        shown = self.certificate or self.configuration
+        return device_text(self.configuration.device, emulated=shown.emulated)
 
     @property
     def verdict(self) -> str:

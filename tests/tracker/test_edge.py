@@ -2,6 +2,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -167,11 +168,32 @@ def test_wrong_options_end_with_one_line(tracker: Address, options: list[str], c
     assert complaint in ended.stderr
 
 
+def test_the_command_line_offers_an_emulated_device(tracker: Address) -> None:
+    emulated_kind("cortex-a72")
+    command = [sys.executable, "-m", "cluster", "device", "--tracker", str(tracker), "--key", str(KEY)]
+    with subprocess.Popen(
+        [*command, "--emulate", "cortex-a72"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"device {KEY} is registered with the tracker at {tracker}\n"
+        with Session.open(tracker, KEY) as session:
+            assert session.describe().cpu == "cortex-a72"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
 def emulated(tracker: Address, cpu: str) -> AgentProcess:
+    return emulated_kind(cpu).start(tracker, KEY)
+
+
+def emulated_kind(cpu: str) -> Kind:
+    """Skips where a compiler or qemu is missing."""
+    kind = Kind(cpu, cpu=cpu)
     try:
-        return Kind(cpu, cpu=cpu).start(tracker, KEY)
+        kind.command(Address("127.0.0.1", 1), str(KEY))
     except MissingToolError as error:
         pytest.skip(str(error))
+    return kind
 
 
 def compile_for_aarch64(source: str, library: Path) -> None:
