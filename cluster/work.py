@@ -129,7 +129,8 @@ class Work:
     def missing_features(self, device_class: str, description: Description) -> tuple[str, ...]:
         """What the class is compiled for and the device does not have."""
         target = self._plans[device_class].target
-        return target.missing(description.architecture, description.features)
+        architecture, features = description.architecture, description.features
+        return target.missing(architecture, features, emulated=description.emulated)
 
     def _exact_answers(self, samples: str) -> Any:
         """The exact network's answers to calibration or evaluation samples, once."""

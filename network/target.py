@@ -53,9 +53,16 @@ class Target:
             "use one of them, or add a file to network/isas"
         )
 
-    def missing(self, architecture: str, features: Iterable[str]) -> tuple[str, ...]:
-        """What the kernels need and a device that says so of itself lacks: features, or the architecture."""
+    def missing(
+        self, architecture: str, features: Iterable[str], *, emulated: bool = False
+    ) -> tuple[str, ...]:
+        """What the kernels need and a device that says so of itself lacks: features, or the architecture.
+
+        Emulated and real devices share no class: their times have nothing in common.
+        """
         isa = self.isa
+        if emulated != self.emulated:
+            return ("a real processor" if emulated else "an emulated processor",)
         if _architecture(triple(architecture)) != isa.architecture:
             return (isa.architecture,)
         return tuple(sorted(set(isa.requires) - set(features)))

@@ -56,6 +56,9 @@ def test_an_emulated_device_shares_no_measurement_with_a_real_one():
     emulated = replace(real, emulated=True)
     assert emulated.key != real.key
     assert emulated.isa == real.isa
+    assert real.missing("aarch64", CORTEX_A76, emulated=True) == ("a real processor",)
+    assert emulated.missing("aarch64", CORTEX_A76) == ("an emulated processor",)
+    assert emulated.missing("aarch64", CORTEX_A76, emulated=True) == ()
 
 
 def test_what_a_device_lacks_is_named():
