@@ -5,9 +5,8 @@ import signal
 import socket
 import threading
 
-from tests.tracker.servers import stock_server, wait_until
+from tests.tracker.servers import Kind, stock_server, wait_until
 from tracker.address import Address
-from tracker.agent import AgentProcess
 from tracker.device import DeviceKey
 from tracker.inventory import registered
 from tracker.liveness import SILENCES, Watchdog, answers
@@ -21,8 +20,8 @@ def place(tracker: Address, key: DeviceKey) -> Address:
     return found
 
 
-def test_an_agent_answers_free_and_busy_but_not_frozen(tracker: Address) -> None:
-    with AgentProcess.start(tracker, KEY) as agent:
+def test_an_agent_answers_free_and_busy_but_not_frozen(tracker: Address, kind: Kind) -> None:
+    with kind.start(tracker, KEY) as agent:
         there = place(tracker, KEY)
         assert answers(there)
         with Session.open(tracker, KEY):
@@ -36,8 +35,8 @@ def test_an_agent_answers_free_and_busy_but_not_frozen(tracker: Address) -> None
     assert not answers(there)
 
 
-def test_a_question_does_not_use_up_the_device(tracker: Address) -> None:
-    with AgentProcess.start(tracker, KEY):
+def test_a_question_does_not_use_up_the_device(tracker: Address, kind: Kind) -> None:
+    with kind.start(tracker, KEY):
         assert all(answers(place(tracker, KEY)) for _ in range(100))
         with Session.open(tracker, KEY) as session:
             assert session.describe().pid > 0

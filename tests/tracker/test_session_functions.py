@@ -1,4 +1,5 @@
 import json
+import os
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -45,12 +46,16 @@ def test_an_upload_can_be_checked(tracker: Address, agent: DeviceKey) -> None:
     del remote, checksum
 
 
-def test_any_tvm_client_hears_that_its_time_is_over(tracker: Address, agent: DeviceKey) -> None:
-    remote = rpc.connect_tracker(tracker.host, tracker.port).request(str(agent), session_timeout=0.3)
-    assert wait_until(lambda: state_of(tracker, agent) == "free")
+def test_any_tvm_client_hears_that_its_time_is_over(
+    tracker: Address, agent: DeviceKey, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "nobody_writes")
+    remote = rpc.connect_tracker(tracker.host, tracker.port).request(str(agent), session_timeout=2.0)
+    read = remote.get_function("blinknet.read_text")
     with pytest.raises(tvm.error.RPCSessionTimeoutError):
-        remote.get_function("blinknet.resident_bytes")
-    del remote
+        read(str(tmp_path / "nobody_writes"))
+    assert wait_until(lambda: state_of(tracker, agent) == "free")
+    del read, remote
 
 
 def test_a_device_times_a_function_by_itself(kernels: Path) -> None:
