@@ -1,8 +1,10 @@
 #include "memory.h"
 
 #include <malloc.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -42,6 +44,12 @@ int64_t Sum(const std::string& smaps, const std::string& field) {
     if (line.compare(0, field.size() + 1, field + ":") == 0) kilobytes += std::atoll(line.c_str() + field.size() + 1);
   }
   return kilobytes * 1024;
+}
+
+// Whether so much memory can be had.
+bool Maps(std::size_t size) {
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory != MAP_FAILED && munmap(memory, size) == 0;
 }
 
 }  // namespace
@@ -89,10 +97,12 @@ int64_t ResidentBytes(bool emulated) {
 
 bool LimitMemory(int64_t bytes, bool emulated) {
   if (emulated) return false;  // The emulator's own data count as well, and qemu ignores the call.
+  const int64_t present = Kilobytes("/proc/self/status", "VmData");
+  mallopt(M_TOP_PAD, 0);  // Otherwise the heap grows by 128 KiB at a time, needed or not.
   rlimit limit{};
   if (getrlimit(RLIMIT_DATA, &limit) != 0) return false;
-  limit.rlim_cur = Kilobytes("/proc/self/status", "VmData") + bytes;
-  return limit.rlim_cur <= limit.rlim_max && setrlimit(RLIMIT_DATA, &limit) == 0;
+  limit.rlim_cur = std::min<rlim_t>(present + bytes, limit.rlim_max);
+  return setrlimit(RLIMIT_DATA, &limit) == 0 && present > 0 && !Maps(bytes + sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace blinknet
