@@ -21,19 +21,21 @@ namespace blinknet {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: blinknet-agent --tracker HOST:PORT --key CLASS.UNIT [--host HOST] [--cores N,N] [--emulated]\n"
+    "usage: blinknet-agent --tracker HOST:PORT --key CLASS.UNIT [--host HOST] [--port N] [--cores N,N] [--emulated]\n"
     "\n"
     "Serve this machine as a device.\n"
     "\n"
     "  --tracker HOST:PORT  the tracker to register with\n"
     "  --key CLASS.UNIT     the device's name, such as rpi4.unit-02\n"
     "  --host HOST          address to listen on and to tell the tracker (default: 127.0.0.1)\n"
+    "  --port N             port to listen on (default: a free one)\n"
     "  --cores N,N          run sessions on these cores\n"
     "  --emulated           say that this machine is an emulated one\n";
 
 struct Options {
   std::string tracker, key, host = "127.0.0.1", cores;
   bool emulated = false;
+  int port = 0;
   int lifeline = -1;  // A pipe's reading end: the agent ends when it closes.
 };
 
@@ -50,10 +52,10 @@ std::string CheckedKey(const std::string& key) {
 // `--name value` and `--name=value`.
 Options Parse(const std::vector<std::string>& given) {
   Options options;
-  std::string lifeline;
+  std::string lifeline, port;
   const std::map<std::string, std::string*> texts = {{"--tracker", &options.tracker}, {"--key", &options.key},
                                                      {"--host", &options.host},       {"--cores", &options.cores},
-                                                     {"--lifeline", &lifeline}};
+                                                     {"--lifeline", &lifeline},       {"--port", &port}};
   for (std::size_t at = 0; at < given.size(); ++at) {
     const auto equal = given[at].find('=');
     const std::string name = given[at].substr(0, equal);
@@ -71,6 +73,7 @@ Options Parse(const std::vector<std::string>& given) {
     }
   }
   if (options.tracker.empty() || options.key.empty()) throw InputError("--tracker and --key are needed; see --help");
+  if (!port.empty()) options.port = Address::Parse("localhost:" + port).port;
   if (!lifeline.empty()) options.lifeline = std::atoi(lifeline.c_str());
   return options;
 }
@@ -106,7 +109,7 @@ void Run(const Options& options) {
   if (!options.cores.empty()) Pin(options.cores);
   PrepareRuntime(OwnCores().size());
   Sweep();
-  Fd listening = Listen(options.host);
+  Fd listening = Listen(options.host, options.port);
   const int port = PortOf(listening.get());
   const bool any = options.host.empty() || options.host == "0.0.0.0" || options.host == "::";
   Lease lease(tracker, key, port, any ? std::nullopt : std::optional(options.host));

@@ -76,15 +76,16 @@ Address Address::Parse(const std::string& text) {
   return {text.substr(0, colon), value};
 }
 
-Fd Listen(const std::string& host) {
-  Places places = Resolve<InputError>(host, "0", AI_NUMERICSERV | AI_PASSIVE);
+Fd Listen(const std::string& host, int port) {
+  Places places = Resolve<InputError>(host, std::to_string(port), AI_NUMERICSERV | AI_PASSIVE);
   for (addrinfo* each = places.get(); each; each = each->ai_next) {
     Fd fd(socket(each->ai_family, each->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, each->ai_protocol));
     if (fd.get() >= 0 && bind(fd.get(), each->ai_addr, each->ai_addrlen) == 0 && listen(fd.get(), kBacklog) == 0) {
       return fd;
     }
   }
-  throw InputError("cannot listen on " + host + " (" + Reason() + "); name an address of this machine with --host");
+  const std::string place = host + ":" + std::to_string(port);
+  throw InputError("cannot listen on " + place + " (" + Reason() + "); choose others with --host and --port");
 }
 
 int PortOf(int listening) {

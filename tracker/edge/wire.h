@@ -28,8 +28,8 @@ class WireError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A listening socket on a free port. Throws InputError when the address cannot be had.
-Fd Listen(const std::string& host);
+// A listening socket; port 0 picks a free one. Throws InputError when the address cannot be had.
+Fd Listen(const std::string& host, int port);
 int PortOf(int listening);
 
 // A connection to a tracker on which every step ends within a second.
