@@ -201,13 +201,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = ChaosRun(Path(folder), shelf.tracker, classes)
         chaos = Chaos(World(shelf, run, Random(options.seed)))
         completed = chaos.play(60 * minutes, long_outage=minutes >= LONG_OUTAGE_FROM_MINUTES)
-        figures = _figures(chaos, completed)
+        figures = figures_of(chaos, completed)
         _print(chaos, figures)
     print(json.dumps(figures))
     return 0 if completed and not figures["measurements_lost"] and not figures["orphans"] else 1
 
 
-def _figures(chaos: Chaos, completed: bool) -> dict[str, object]:
+def figures_of(chaos: Chaos, completed: bool) -> dict[str, object]:
+    """What the last line says."""
     noticed = [each.noticed_s for each in chaos.incidents if each.noticed_s is not None]
     run = chaos.world.run
     return {
