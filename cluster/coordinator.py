@@ -5,7 +5,8 @@ around it carries the commands out. Laws:
 
 - every wanted request of a class is in exactly one place: queued, building, ready, on a device, or settled;
 - devices with a core in common never time at the same moment;
-- a request that was running when two sessions died is discarded, all others go back to the queue;
+- a request that was running when a session died is tried once more, where there is one on another unit; when
+  a second session dies of it, it is discarded; all others go back to the queue;
 - what a device needs is asked anew (``Decide``) whenever something that it waited for has come;
 - an event costs what it touches, however many devices there are;
 - the same events in the same order give the same commands: who joined first goes first.
@@ -142,7 +143,7 @@ class Coordinator:
         unit.story.append(f"lost: {reason}")
         self._touch(unit.work)
         if unit.batch is not None:
-            unit.work.put_back(unit.batch)
+            unit.work.put_back(unit.batch, unit)
         if unit.running:
             unit.wait_for("measurements")
         self._leave(unit)
@@ -162,7 +163,7 @@ class Coordinator:
         work.settle(event.done)
         unit.measured_itself(event.done)
         commands = [] if event.culprit is None else self._crashed(unit, event.culprit)
-        work.put_back(unit.batch)
+        work.put_back(unit.batch, unit, event.culprit)
         self._touch(work)
         self._timings.release(unit)
         return commands

@@ -36,6 +36,8 @@ class ClassWork:
     """Where they are built: the library of the common requests."""
     building: dict[int, Batch] = field(default_factory=dict)
     ready: deque[Batch] = field(default_factory=deque)
+    suspects: list[tuple[str, Batch]] = field(default_factory=list)
+    """Unit on which a request ended a session, and that request's batch: another unit is to try it."""
     crashes: Counter[str] = field(default_factory=Counter)
     settled: int = 0
     abandoned: str | None = None
@@ -119,12 +121,34 @@ class ClassWork:
             for unit in self.units:
                 unit.measured_itself((request,))
 
-    def put_back(self, batch: Batch) -> None:
-        """What is left of a batch is measured next; of the common requests each unit keeps its own."""
-        if batch.common or self.wanted.isdisjoint(batch.requests):
+    def put_back(self, batch: Batch, unit: Unit, culprit: str | None = None) -> None:
+        """What is left of the unit's batch is measured next; of the common requests each unit keeps its own.
+
+        A culprit is left to another unit: two sessions on one device may have died of the device.
+        """
+        if batch.common:
             return
         left = tuple(each for each in batch.requests if each in self.wanted)
-        self.ready.appendleft(Batch(batch.number, batch.device_class, left))
+        if culprit in left:
+            self.suspects.append((unit.device, Batch(batch.number, self.name, (culprit,))))
+        if rest := tuple(each for each in left if each != culprit):
+            self.ready.appendleft(Batch(batch.number, self.name, rest))
+
+    def has_batch(self, unit: Unit) -> bool:
+        """Whether there is something that the unit may measure for its class."""
+        return bool(self.ready) or any(self._may_try(unit, each) for each, _ in self.suspects)
+
+    def next_for(self, unit: Unit) -> Batch:
+        """That, suspects first."""
+        for place, (crashed_on, batch) in enumerate(self.suspects):
+            if self._may_try(unit, crashed_on):
+                del self.suspects[place]
+                return batch
+        return self.ready.popleft()
+
+    def _may_try(self, unit: Unit, crashed_on: str) -> bool:
+        """Again on the same unit only where there is no other."""
+        return unit.device != crashed_on or self.online <= 1
 
     def rest(self, unit: Unit) -> None:
         """The unit has nothing to do until something is ready."""
@@ -138,12 +162,17 @@ class ClassWork:
         """The first unit for which there is something now; it is idle no longer."""
         if self.library and self.newcomers:
             return self.newcomers.pop(next(iter(self.newcomers)))
-        while self.ready and self._idle:
+        passed_over: list[Unit] = []
+        found = None
+        while found is None and self._idle and (self.ready or self.suspects):
             _, unit = heappop(self._idle)
-            if unit.idle:
-                unit.idle = False
-                return unit
-        return None
+            if unit.idle and self.has_batch(unit):
+                unit.idle, found = False, unit
+            elif unit.idle:
+                passed_over.append(unit)
+        for unit in passed_over:
+            heappush(self._idle, (unit.order, unit))
+        return found
 
     @property
     def _needs_library(self) -> bool:
@@ -193,7 +222,7 @@ class Unit:
         """Whether there is something to time on it."""
         if self.waiting_for == "run":
             return True
-        return self.work.library is not None if self.own else bool(self.work.ready)
+        return self.work.library is not None if self.own else self.work.has_batch(self)
 
     def start(self) -> Measure | RunConfiguration:
         """Take the next piece of timed work: a run first, it ends the device's job."""
@@ -201,7 +230,7 @@ class Unit:
         if self.waiting_for == "run" and isinstance(self.decision, NeedRun):
             self.running = True
             return RunConfiguration(self.device, self.decision.selection)
-        self.batch = self._own_batch(self.work.library) if self.own else self.work.ready.popleft()
+        self.batch = self._own_batch(self.work.library) if self.own else self.work.next_for(self)
         return Measure(self.device, self.batch)
 
     def measured_itself(self, requests: tuple[str, ...]) -> None:

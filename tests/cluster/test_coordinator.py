@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cluster.coordinator import Coordinator, InvalidTransitionError
 from cluster.decision import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun
 from cluster.events import (
+    Batch,
     Build,
     Built,
     ClassAbandoned,
@@ -125,6 +126,40 @@ def test_a_request_that_kills_two_sessions_is_discarded_and_the_others_are_measu
     assert world.discarded == ["k2"]
     assert world.measured == Counter({f"k{i}": 1 for i in (0, 1, 3, 4, 5)})
     assert coordinator.finished
+
+
+def test_a_request_that_ended_a_session_is_tried_on_another_unit():
+    coordinator = Coordinator({"a": ["k0", "k1", "k2"]}, [], batch_size=3)
+    (build,) = coordinator.handle(joined("a.1"))
+    assert isinstance(build, Build)
+    (first,) = coordinator.handle(Built(build.batch))
+    assert coordinator.handle(joined("a.2")) == []
+    assert isinstance(first, Measure)
+    commands = coordinator.handle(Measured("a.1", first.batch, ("k0",), culprit="k1"))
+    batches = {each.device: each.batch.requests for each in commands if isinstance(each, Measure)}
+    assert batches == {"a.1": ("k2",), "a.2": ("k1",)}
+    (second,) = [each for each in commands if isinstance(each, Measure) and each.device == "a.2"]
+    commands = coordinator.handle(Measured("a.2", second.batch, (), culprit="k1"))
+    assert Discard("a", "k1", "a.2") in commands
+
+
+def test_without_another_unit_it_is_tried_on_the_same():
+    coordinator = Coordinator({"a": ["k0", "k1"]}, [], batch_size=2)
+    (build,) = coordinator.handle(joined("a.1"))
+    assert isinstance(build, Build)
+    coordinator.handle(Built(build.batch))
+    coordinator.handle(joined("a.2"))
+    batch = build.batch
+    again = coordinator.handle(Measured("a.1", batch, (), culprit="k0"))
+    assert {each.device: each.batch.requests for each in again if isinstance(each, Measure)} == {
+        "a.1": ("k1",),
+        "a.2": ("k0",),
+    }
+    coordinator.handle(DeviceLost("a.2", "unplugged"))
+    rest = Batch(batch.number, "a", ("k1",))
+    (last,) = coordinator.handle(Measured("a.1", rest, ("k1",)))
+    assert isinstance(last, Measure)
+    assert (last.device, last.batch.requests) == ("a.1", ("k0",))
 
 
 def test_work_of_a_lost_device_goes_to_another_of_its_class():
