@@ -1,7 +1,7 @@
 """A job under faults at random: ``python -m benchmarks.chaos [--minutes 5] [--seed N] [--quick]``.
 
 Six boards of up to three classes, each a real agent with a network namespace and a disk of its own, and the
-command `blinknet run` on them. Two hands break things, each another board, while what concerns everybody
+command `blinknet run` on them. Three hands break things, each another board, while what concerns everybody
 (tracker, driver) is broken alone. Each fault must be noticed within ten seconds: by the story that the run
 keeps of its devices, or by whoever has to notice it. What was broken is mended, the job goes on, and at the
 end nothing measured may be missing, counted twice or recorded as failed, and no process may be left.
@@ -32,7 +32,7 @@ from cluster.tables import console, plain_table
 from tracker.device import DeviceKey
 
 UNITS = 2
-HANDS = 2
+HANDS = 3
 NOTICED_S = 10.0
 PAUSE_S = 0.5
 START_S = 120.0
@@ -148,10 +148,10 @@ class Chaos:
                 return False
             boards = [each for each in self.world.shelf.boards.values() if self._usable(each)]
             random.shuffle(boards)
-            serving = [each for each in boards if each.session() is not None] or boards
-            if not serving:
+            fitting = [each for each in boards if not fault.at_work or each.session() is not None]
+            if not fitting:
                 return False
-            board = serving[0]
+            board = fitting[0]
             self._in_use.add(board.key)
         try:
             return self._make(fault, board)

@@ -28,6 +28,8 @@ REBOOT_S = 20.0
 SHORT_S, LONG_S = 5.0, 120.0
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGILL)
 SLOW_S = 5.0
+NEXT_SESSION_S = 15.0
+"""All boards share a core and take turns."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Fault:
 
     name: str
     make: Callable[[World, Board], Made | None]
+    at_work: bool = False
+    """Whether it takes a board that serves a session."""
     alone: bool = False
     privileged: bool = False
 
@@ -89,8 +93,10 @@ def _session_stopped(world: World, board: Board) -> Made | None:
 
 def _session_starved(world: World, board: Board) -> Made | None:
     """Only uploads and larger tensors ask for memory, so it has to be a session that has just begun."""
+    if not _next_session(board):
+        return None
     made = _harm(world, board)
-    return made if board.session_age_s() < 0.3 and board.starve_session() else None
+    return made if board.starve_session() else None
 
 
 def _agent_killed(world: World, board: Board) -> Made | None:
@@ -120,10 +126,7 @@ def _cut(world: World, board: Board) -> Made | None:
 def _disk_full(world: World, board: Board) -> Made | None:
     """Felt by the next session, whose library does not arrive."""
     board.fill_disk()
-    until = time.monotonic() + 10.0
-    while board.session() is None and time.monotonic() < until:
-        time.sleep(0.02)
-    if board.session() is None:
+    if not _next_session(board):
         board.empty_disk()
         return None
     return _harm(world, board, board.empty_disk)
@@ -158,7 +161,9 @@ def _upload_in_half(world: World, board: Board) -> Made | None:
             connection.sendall(struct.pack("<ii", RPC_MAGIC, len(hello)) + hello)
             connection.recv(4)
             connection.sendall(struct.pack("<Q", 1 << 20) + bytes(1 << 16))
-            served = board.session()
+            until = time.monotonic() + 1.0
+            while (served := board.session()) is None and time.monotonic() < until:
+                time.sleep(0.005)
         if served is not None:
             return Made(time.time(), lambda: not psutil.pid_exists(served))
     return None
@@ -196,8 +201,8 @@ def _driver_killed(number: signal.Signals) -> Callable[[World, Board], Made | No
 
 
 FAULTS = (
-    Fault("session killed", _session_killed),
-    Fault("session stopped", _session_stopped),
+    Fault("session killed", _session_killed, at_work=True),
+    Fault("session stopped", _session_stopped, at_work=True),
     Fault("session starved of memory", _session_starved),
     Fault("agent killed", _agent_killed),
     Fault("board rebooted, files gone", _rebooted),
@@ -213,6 +218,14 @@ FAULTS = (
     Fault("Ctrl-C", _driver_killed(signal.SIGINT), alone=True),
 )
 LONG_OUTAGE = Fault("tracker away for 120 s", _tracker_killed(LONG_S), alone=True)
+
+
+def _next_session(board: Board) -> bool:
+    """Waits for a session that has just begun; whether one came."""
+    before, until = board.session(), time.monotonic() + NEXT_SESSION_S
+    while board.session() in (None, before) and time.monotonic() < until:
+        time.sleep(0.005)
+    return board.session() not in (None, before)
 
 
 def _power_on(board: Board, after_s: float) -> None:

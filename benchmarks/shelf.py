@@ -8,7 +8,6 @@ not to be had.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import signal
@@ -90,13 +89,6 @@ class Board:
             children = psutil.Process(self.pid).children()
             return children[0].pid if children else None
         return None
-
-    def session_age_s(self) -> float:
-        """Seconds since the session began; infinite without one."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            session = self.session()
-            return math.inf if session is None else time.time() - psutil.Process(session).create_time()
-        return math.inf
 
     def kill_session(self, number: signal.Signals = signal.SIGKILL) -> bool:
         """Whether there was one to kill."""
