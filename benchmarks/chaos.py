@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -189,6 +190,8 @@ class Chaos:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table and, as the last line, one JSON object; 0 where nothing was lost."""
     options = _parser().parse_args(arguments)
+    # Started in the background it is ignored, and would be by the drivers that Ctrl-C is tried on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     minutes = 0.75 if options.quick else options.minutes
     with TemporaryDirectory(prefix="blinknet-chaos-") as folder, Shelf() as shelf:
         core = str(max(os.sched_getaffinity(0)))

@@ -87,21 +87,21 @@ RAW: dict[str, Callable[[int], None]] = {
 }
 
 
-def _serve(how: str) -> Callable[[int, Path, Level | None], None]:
+def _serve(how: str) -> Callable[..., None]:
     honest = tracker.session_functions.serve_session
 
-    def hostile(fd: int, folder: Path, level: Level | None) -> None:
+    def hostile(fd: int, folder: Path, level: Level | None, emulated: bool) -> None:
         if how in RAW:
             RAW[how](fd)
             return
         register = tracker.session_functions._register
 
-        def register_and_override(level: Level | None) -> None:
-            register(level)
+        def register_and_override(level: Level | None, emulated: bool) -> None:
+            register(level, emulated)
             HOW[how]()
 
         tracker.session_functions._register = register_and_override
-        honest(fd, folder, level)
+        honest(fd, folder, level, emulated)
 
     return hostile
 
