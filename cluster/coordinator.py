@@ -43,7 +43,7 @@ from cluster.units import ClassWork, Unit, class_work
 __all__ = ["Coordinator", "InvalidTransitionError", "Progress"]
 
 CRASHES_BEFORE_DISCARD = 2
-FAILED_RUNS_BEFORE_GIVING_UP = 3
+FAILED_RUNS_BEFORE_GIVING_UP = 5
 
 
 class Coordinator:

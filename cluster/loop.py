@@ -231,9 +231,9 @@ class Loop:
         self._recorder.timings(device, result.timings, each_unit=batch.common)
         if result.drift is not None:
             self._recorder.drift(device, result.drift)
+        if not batch.common:  # Those are for units that come later, too.
+            self._work.settled(batch, result.timings)
         if result.failure is None:
-            if not batch.common:
-                self._work.drop_library(batch)
             self._watch.worked(device)
             return Measured(device, batch, tuple(result.timings))
         stuck = not result.timings and result.culprit is None

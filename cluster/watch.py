@@ -17,7 +17,7 @@ from cluster.fleet import Changes, Fleet, Sight
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 
-LOOK_EVERY_S: Final = 2.0
+LOOK_EVERY_S: Final = 1.5
 STRIKES: Final = 3
 """Sessions in a row that gave nothing before a device is kept away for a while."""
 NOBODYS_FAULT: Final = ("tracker", "busy")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -56,6 +56,8 @@ class Work:
         self._refitted: dict[tuple[str, ...], Any] = {}
         self._executables: dict[tuple[str, str], Any] = {}
         self._libraries: dict[int, Any] = {}
+        self._unmeasured: dict[int, set[str]] = {}
+        """Of each library: a batch may be split when a session dies of one of its requests."""
         self._fingerprints: dict[tuple[str, int], Any] = {}
 
     def build(self, batch: Batch) -> Any:
@@ -63,6 +65,7 @@ class Work:
         plan = self._plans[batch.device_class]
         kernels = [plan.kernels[each] for each in batch.requests]
         self._libraries[batch.number] = build_library.remote(kernels, plan.target, self._host_cores)
+        self._unmeasured[batch.number] = set(batch.requests)
         return self._libraries[batch.number]
 
     def measure(self, actor: Any, batch: Batch) -> Any:
@@ -83,9 +86,13 @@ class Work:
             self._fingerprints[key] = build_fingerprint_library.remote(target, key[1], self._host_cores)
         return actor.fingerprint.remote(self._fingerprints[key])
 
-    def drop_library(self, batch: Batch) -> None:
-        """Nothing of the batch is left to measure: the object store need not keep its library."""
-        self._libraries.pop(batch.number, None)
+    def settled(self, batch: Batch, requests: Iterable[str]) -> None:
+        """These are measured: when nothing of the library is left, the object store need not keep it."""
+        left = self._unmeasured.get(batch.number, set())
+        left.difference_update(requests)
+        if not left:
+            self._libraries.pop(batch.number, None)
+            self._unmeasured.pop(batch.number, None)
 
     def evaluate(self, layer: str, approximations: Sequence[str]) -> Any:
         """``LayerEffects`` of these approximations of one layer, everything else exact."""

@@ -16,7 +16,7 @@ from tracker.address import Address
 from tracker.transport import NotAdmittedError, connect
 from tracker.wire import RPC_MAGIC, RPC_MISMATCH
 
-ANSWER_S: Final = 2.0
+ANSWER_S: Final = 1.5
 """A refusal takes a few milliseconds; a slow link in the middle of an upload makes it wait."""
 SILENCES: Final = 2
 """In a row, before a device counts as gone: one answer may be lost."""

@@ -1,7 +1,7 @@
 """The whole loop on a simulated site: real store, coordinator and decisions; devices and Ray are made up."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -84,17 +84,19 @@ class Work:
     speeds: Mapping[str, float] = field(default_factory=dict)
     oddities: Mapping[str, float] = field(default_factory=dict)
     last: Selection | None = None
-    libraries: set[int] = field(default_factory=set)
+    libraries: dict[int, set[str]] = field(default_factory=dict)
     dies: Callable[[Selection], bool] = lambda _: False
     """Whether a selection runs only without a memory limit."""
     limits: list[tuple[Selection, int | None]] = field(default_factory=list)
 
     def build(self, batch: Any) -> Library:
-        self.libraries.add(batch.number)
+        self.libraries[batch.number] = set(batch.requests)
         return Library(b"", {each: each for each in batch.requests}, {})
 
-    def drop_library(self, batch: Any) -> None:
-        self.libraries.discard(batch.number)
+    def settled(self, batch: Any, requests: Iterable[str]) -> None:
+        self.libraries[batch.number].difference_update(requests)
+        if not self.libraries[batch.number]:
+            del self.libraries[batch.number]
 
     def measure(self, actor: Any, batch: Any) -> BatchResult:
         assert batch.number in self.libraries
@@ -354,8 +356,9 @@ def _collect_last_of(kind: type, site: Site, notice: Callable[[Any, Any], Any]) 
     return collect
 
 
+@pytest.mark.parametrize("units", [(ONE,), (ONE, TWO)])
 def test_a_request_that_kills_sessions_is_recorded_and_the_rest_is_measured(
-    plan: ClassPlan, tmp_path: Path
+    plan: ClassPlan, tmp_path: Path, units: tuple[DeviceKey, ...]
 ) -> None:
     deadly = next(each for each in first_requests(plan.table, 0.25) if plan.table.samples[each].integer)
 
@@ -366,10 +369,10 @@ def test_a_request_that_kills_sessions_is_recorded_and_the_rest_is_measured(
             return BatchResult({each: result.timings[each] for each in done}, deadly, failure)
         return result
 
-    site = Site(plan, tmp_path, crash)
-    assert_holds(site, site.play(), ONE)
+    site = Site(plan, tmp_path, crash, script=[(set(units), set())])
+    assert_holds(site, site.play(), *units)
     assert list(site.failures) == [deadly]
-    assert "it ended 2 sessions, the last one on lab.one" in site.failures[deadly]
+    assert "it ended 2 sessions, the last one on lab." in site.failures[deadly]
 
 
 def test_kernels_that_do_not_compile_are_recorded(plan: ClassPlan, tmp_path: Path) -> None:
