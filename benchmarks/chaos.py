@@ -85,7 +85,7 @@ class Chaos:
         self.world = world
         self.incidents: list[Incident] = []
         self.lost = 0
-        self._books = Books()
+        self.books = Books()
         self._quiet = threading.Lock()
         self._in_use: set[DeviceKey] = set()
         self._choice = threading.Lock()
@@ -112,11 +112,6 @@ class Chaos:
             pass
         return not self.world.run.failed and self.world.run.driver is None
 
-    @property
-    def books(self) -> Books:
-        """As they stand."""
-        return self._books
-
     def _wait_for_work(self) -> None:
         until = time.monotonic() + START_S
         while self._tend(more=False) and not self.world.run.working() and time.monotonic() < until:
@@ -124,8 +119,8 @@ class Chaos:
 
     def _tend(self, *, more: bool) -> bool:
         run = self.world.run
-        self._books.look(run)
-        self.lost = max(self.lost, self._books.missing(run))
+        self.books.look(run)
+        self.lost = max(self.lost, self.books.missing(run))
         busy = run.tend(more=more)
         time.sleep(0.2)
         return busy

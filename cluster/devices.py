@@ -140,7 +140,7 @@ def _described(row: DeviceRow, said: Description, story: Sequence[DeviceEvent]) 
         clock_hz=said.clock_hz,
         temperature_c=said.temperature_c,
         agent=said.agent,
-        emulated=bool(getattr(said, "emulated", False)),
+        emulated=said.emulated,
         fingerprint=known_fingerprint(story, said),
     )
 

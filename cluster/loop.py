@@ -223,6 +223,7 @@ class Loop:
         else:
             failures = dict.fromkeys(batch.requests, f"the compiling process died: {result}")
         self._recorder.failures(batch.device_class, failures)
+        self._work.settled(batch.device_class, failures)
         return Built(batch, tuple(failures))
 
     def _measured(self, device: str, batch: Batch, result: Any) -> Event:
@@ -232,7 +233,7 @@ class Loop:
         if result.drift is not None:
             self._recorder.drift(device, result.drift)
         if not batch.common:  # Those are for units that come later, too.
-            self._work.settled(batch, result.timings)
+            self._work.settled(batch.device_class, result.timings)
         if result.failure is None:
             self._watch.worked(device)
             return Measured(device, batch, tuple(result.timings))
@@ -268,6 +269,7 @@ class Loop:
             case Discard(device_class, request, device):
                 reason = f"it ended {CRASHES_BEFORE_DISCARD} sessions, the last one on {device}"
                 self._recorder.failures(device_class, {request: reason})
+                self._work.settled(device_class, [request])
             case _:
                 if isinstance(command, Measure | RunConfiguration):
                     self._take_fingerprint(command.device)

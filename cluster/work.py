@@ -56,8 +56,8 @@ class Work:
         self._refitted: dict[tuple[str, ...], Any] = {}
         self._executables: dict[tuple[str, str], Any] = {}
         self._libraries: dict[int, Any] = {}
-        self._unmeasured: dict[int, set[str]] = {}
-        """Of each library: a batch may be split when a session dies of one of its requests."""
+        self._unsettled: dict[str, dict[int, set[str]]] = {name: {} for name in plans}
+        """Of each library, by class: a batch may be split when a session dies of one of its requests."""
         self._fingerprints: dict[tuple[str, int], Any] = {}
 
     def build(self, batch: Batch) -> Any:
@@ -65,7 +65,7 @@ class Work:
         plan = self._plans[batch.device_class]
         kernels = [plan.kernels[each] for each in batch.requests]
         self._libraries[batch.number] = build_library.remote(kernels, plan.target, self._host_cores)
-        self._unmeasured[batch.number] = set(batch.requests)
+        self._unsettled[batch.device_class][batch.number] = set(batch.requests)
         return self._libraries[batch.number]
 
     def measure(self, actor: Any, batch: Batch) -> Any:
@@ -86,13 +86,13 @@ class Work:
             self._fingerprints[key] = build_fingerprint_library.remote(target, key[1], self._host_cores)
         return actor.fingerprint.remote(self._fingerprints[key])
 
-    def settled(self, batch: Batch, requests: Iterable[str]) -> None:
-        """These are measured: when nothing of the library is left, the object store need not keep it."""
-        left = self._unmeasured.get(batch.number, set())
-        left.difference_update(requests)
-        if not left:
-            self._libraries.pop(batch.number, None)
-            self._unmeasured.pop(batch.number, None)
+    def settled(self, device_class: str, requests: Iterable[str]) -> None:
+        """There is nothing to measure of these: the object store need not keep libraries without any left."""
+        libraries, done = self._unsettled[device_class], set(requests)
+        for number, left in list(libraries.items()):
+            left.difference_update(done)
+            if not left:
+                del libraries[number], self._libraries[number]
 
     def evaluate(self, layer: str, approximations: Sequence[str]) -> Any:
         """``LayerEffects`` of these approximations of one layer, everything else exact."""

@@ -36,9 +36,7 @@ def measure_peak(
     outputs: Sequence[Shape],
 ) -> int:
     """Bytes that loading and running the network adds to a session that has done nothing else."""
-    files = open_files(device)
-    largest = max([library.stat().st_size, *(each.nbytes for each in parameters)])
-    _use_transport(device, files, largest)
+    files = _files_ready(device, library, parameters)
     before = _owned(device, files)
     network = RemoteNetwork(device, library, parameters, inputs, outputs)
     network.warm_up()
@@ -64,9 +62,7 @@ def run_within(
     they leave of it. A network that needs more ends its session, or raises; OverLimitError where nothing is
     left.
     """
-    files = open_files(device)
-    largest = max([library.stat().st_size, *(each.nbytes for each in parameters)])
-    _use_transport(device, files, largest)
+    files = _files_ready(device, library, parameters)
     _start_threads(device)
     before, data_before = _owned(device, files), _data(files)
     network = RemoteNetwork(device, library, parameters, inputs, outputs)
@@ -95,14 +91,17 @@ def _data(files: DeviceFiles) -> int:
     return data_bytes(files.read(_STATUS))
 
 
-def _use_transport(device: RemoteDevice, files: DeviceFiles, size: int) -> None:
+def _files_ready(device: RemoteDevice, library: Path, parameters: Sequence[NDArray[Any]]) -> DeviceFiles:
     """What RPC itself needs for the largest transfer is taken before the count, not during it."""
+    files = open_files(device)
+    size = max([library.stat().st_size, *(each.nbytes for each in parameters)])
     files.trim()
     name = device.fresh_name("transport")
     device.upload(name, bytes(size))
     device.session.remove(name)
     device.tensor(np.zeros(size, np.uint8))
     files.read(_SMAPS)
+    return files
 
 
 def _owned(device: RemoteDevice, files: DeviceFiles) -> int:

@@ -163,11 +163,9 @@ class Session:
 
         Shapes as for ``load_network``. Raises TrackerError unless the session has only described its device.
         """
-        if not self._fresh:
-            raise TrackerError("measure_peak needs a fresh session; open another one with Session.open")
         arguments = (_existing(library), list(parameters), list(inputs), list(outputs))
         allowed_s = deadline_s + 2 * transfer_s(_size(library, parameters))
-        return self._ask("measure_peak", *arguments, deadline_s=allowed_s, check=answers.byte_count)
+        return self._ask_fresh("measure_peak", *arguments, deadline_s=allowed_s, check=answers.byte_count)
 
     def interrupt(self) -> None:
         """From any thread, at any time: whatever another one awaits from the device fails at once."""
@@ -188,11 +186,9 @@ class Session:
 
         A network that needs more is ``refused``, or its session ends in a ``crash``.
         """
-        if not self._fresh:
-            raise TrackerError("run_within needs a fresh session; open another one with Session.open")
         arguments = (_existing(library), list(parameters), list(inputs), list(outputs), limit_bytes, runs)
         allowed_s = deadline_s + 2 * transfer_s(_size(library, parameters))
-        return self._ask("run_within", *arguments, deadline_s=allowed_s, check=answers.footprint)
+        return self._ask_fresh("run_within", *arguments, deadline_s=allowed_s, check=answers.footprint)
 
     def close(self) -> None:
         """Frees the device; may be called twice."""
@@ -211,6 +207,12 @@ class Session:
     ) -> T:
         self._fresh = False
         return self._conversation.ask(operation, *arguments, deadline_s=deadline_s, check=check)
+
+    def _ask_fresh(self, operation: str, *arguments: Any, deadline_s: float, check: Callable[[Any], T]) -> T:
+        """What counts memory: nothing may have been loaded before. Raises TrackerError."""
+        if not self._fresh:
+            raise TrackerError(f"{operation} needs a fresh session; open another one with Session.open")
+        return self._ask(operation, *arguments, deadline_s=deadline_s, check=check)
 
     def _stream(
         self, library: Path, requests: Sequence[TimingRequest], policy: TimingPolicy

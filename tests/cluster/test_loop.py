@@ -93,10 +93,9 @@ class Work:
         self.libraries[batch.number] = set(batch.requests)
         return Library(b"", {each: each for each in batch.requests}, {})
 
-    def settled(self, batch: Any, requests: Iterable[str]) -> None:
-        self.libraries[batch.number].difference_update(requests)
-        if not self.libraries[batch.number]:
-            del self.libraries[batch.number]
+    def settled(self, _: str, requests: Iterable[str]) -> None:
+        left = {number: each.difference(requests) for number, each in self.libraries.items()}
+        self.libraries = {number: each for number, each in left.items() if each}
 
     def measure(self, actor: Any, batch: Any) -> BatchResult:
         assert batch.number in self.libraries
