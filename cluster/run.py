@@ -103,7 +103,7 @@ class Execution:
         )
         names = [layer.name for layer in site.material.network.layers]
         recorder = Recorder(self._ledger, names, self._delivery.bundle_bytes)
-        terms = Terms(self._goals, self._policy())
+        terms = Terms(self._goals, self._policy(), self._site.cluster.patience_s)
         fleet = Fleet(site.tracker, self._goals)
         loop = Loop(coordinator, self._ledger, recorder, self._rounds, site.crew, fleet, site.work, terms)
         loop.run(view)

@@ -188,6 +188,8 @@ class ClusterSettings(Settings):
     """CPUs that Ray reserves for a task that compiles."""
     session_timeout_s: float = Field(default=60.0, gt=0)
     """After which a session on a device is given up and its process killed."""
+    patience_s: float = Field(default=60.0, ge=0)
+    """How long a class may be without any device, when a run begins and while it goes on."""
     devices_per_actor: int = Field(default=1, ge=1, le=256)
     """Devices that one process drives: a process each takes about 100 MB."""
     credential: AnyPath | None = None

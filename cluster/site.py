@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rich.console import Console
 
 from cluster import crew
 from cluster.crew import Crew
 from cluster.embedded import embedded_fleet, local_classes
-from cluster.errors import ClusterError
 from cluster.fleet import Fleet, this_host, timing_cores
 from cluster.job import Inputs, Material, load_material, plan, target_of
 from cluster.planning import ClassPlan
 from cluster.settings import ClusterSettings, RunFile
 from cluster.settings_fields import EMBEDDED
+from cluster.survey import survey
 from cluster.texts import device_text
 from cluster.work import Work
 from network.link import linker
 from network.target import Target
 from tracker.address import Address
-from tracker.device import Description, DeviceKey
-from workers.device import DeviceDriver
+from tracker.device import Description
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +59,8 @@ def open_site(
     if isinstance(stated, Address):
         stated = replace(stated, access=cluster.access)
     with _fleet(job, stated, console) as (address, classes):
-        descriptions = survey(Fleet(address, classes), cluster.session_timeout_s)
+        tell = partial(console.print, markup=False)
+        descriptions = survey(Fleet(address, classes), cluster.session_timeout_s, cluster.patience_s, tell)
         targets = {name: target_of(job.devices[name], each) for name, each in descriptions.items()}
         for target in targets.values():
             # A kernel that did not link would count as one that fails on the device, for ever.
@@ -92,26 +92,6 @@ def _ready(
         yield Site(job, cluster, address, embedded, descriptions, targets, material, plans, work, team)
     finally:
         team.close()
-
-
-def survey(fleet: Fleet, session_timeout_s: float) -> dict[str, Description]:
-    """Ask one device of every class what it is; raises ``ClusterError`` for a class without one."""
-    first = {key.device_class: key for key in sorted(fleet.present(), reverse=True)}
-    if absent := sorted(fleet.classes - first.keys()):
-        raise ClusterError(
-            f"the tracker at {fleet.tracker} has no device of class {', '.join(absent)}; register one with "
-            f"`blinknet device --tracker {fleet.tracker} --key {absent[0]}.UNIT`, or remove the bounds"
-        )
-    with ThreadPoolExecutor(len(first)) as pool:
-        answers = pool.map(lambda key: _description(fleet.tracker, key, session_timeout_s), first.values())
-        return dict(zip(first, answers, strict=True))
-
-
-def _description(tracker: Address, key: DeviceKey, session_timeout_s: float) -> Description:
-    answer = DeviceDriver(tracker, key, session_timeout_s).describe()
-    if not isinstance(answer, Description):
-        raise ClusterError(f"{key} does not answer: {answer}; `blinknet devices` shows who does")
-    return answer
 
 
 def build_cores(descriptions: list[Description]) -> tuple[int, ...]:

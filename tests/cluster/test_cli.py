@@ -193,7 +193,11 @@ def test_an_address_that_is_none(job: Job, refused: Refused) -> None:
     assert "write it like 127.0.0.1:9190" in refused(*job.arguments, "--tracker", "9190")
 
 
-def test_a_class_that_has_bounds_and_no_device(job: Job, refused: Refused) -> None:
+def test_a_class_that_has_bounds_and_no_device(
+    job: Job, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ray_config.yaml").write_text("metadata: {blinknet: {patience_s: 0}}\n")
+    monkeypatch.chdir(tmp_path)
     with TrackerProcess.start() as tracker, AgentProcess.start(tracker.address, DeviceKey("lab", "one")):
         message = refused(*job.arguments, "--tracker", str(tracker.address))
     assert f"the tracker at {tracker.address} has no device of class x86-64-v2; register one with" in message

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -24,7 +25,8 @@ from cluster.fleet import (
 )
 from cluster.job import target_of
 from cluster.settings import DeviceSettings
-from cluster.site import build_cores, survey
+from cluster.site import build_cores
+from cluster.survey import survey
 from tests.tracker.servers import wait_until
 from tracker.address import Address
 from tracker.agent import AgentProcess
@@ -158,6 +160,28 @@ def test_a_survey_asks_one_device_of_every_class(tracker: TrackerProcess):
     assert found["lab"].timing_cores == (core,)
     assert timing_cores(found["lab"]) == {f"{this_host()}/{core}"}
     assert core not in build_cores([found["lab"]]) or os.sched_getaffinity(0) == {core}
+
+
+def test_a_survey_waits_for_a_board_that_comes_back(tracker: TrackerProcess):
+    with ExitStack() as stack:
+        told: list[str] = []
+
+        def tell(text: str) -> None:
+            told.append(text)
+            stack.enter_context(AgentProcess.start(tracker.address, OTHER))
+
+        found = survey(Fleet(tracker.address, ["farm"]), 60.0, 60.0, tell)
+    assert set(found) == {"farm"}
+    assert told == ["waiting up to 60 s for a device of class farm"]
+
+
+def test_a_survey_passes_over_a_frozen_board(tracker: TrackerProcess):
+    with AgentProcess.start(tracker.address, ONE) as frozen, AgentProcess.start(tracker.address, TWO):
+        os.kill(frozen.pid, signal.SIGSTOP)
+        try:
+            assert set(survey(Fleet(tracker.address, ["lab"]), 60.0)) == {"lab"}
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
 
 
 def test_an_embedded_fleet_is_one_device_a_class_off_the_host_s_cores():
