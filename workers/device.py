@@ -121,6 +121,9 @@ class DeviceDriver:
             if cooling and cooling.too_hot(description.temperature_c):
                 return False
             batch.take(session, path, description)
+        if again := batch.doubtful():
+            with self._session(path.stat().st_size) as session:
+                batch.take(session, path, session.describe(), again)
         return True
 
     def _temperature_c(self) -> float | None:

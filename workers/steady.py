@@ -70,15 +70,32 @@ class SteadyBatch:
         """With the failure that ended it, if it was not one of its own."""
         return BatchResult(self.timings, self._culprit, self._failure or failure, worst(self._drifts))
 
-    def take(self, session: Session, path: Path, description: Description) -> None:
-        """Time everything with the library at ``path``, until it is through or the session ends.
+    def doubtful(self) -> tuple[str, ...]:
+        """What the device refused, to be taken once more: out of memory, it refuses what it can run.
+
+        Until then nothing is known of it. Empty where a session has died of the batch.
+        """
+        refused = tuple(each for each, got in self.timings.items() if isinstance(got, Failure))
+        for each in refused:
+            del self.timings[each]
+        return refused if self._failure is None else ()
+
+    def take(
+        self,
+        session: Session,
+        path: Path,
+        description: Description,
+        requests: Sequence[str] | None = None,
+    ) -> None:
+        """Time all requests, or these, with the library at ``path``, until they are through or it ends.
 
         What lies between two readings of the reference that differ is timed once more. Where the device then
         still is not what it was at the beginning, timings are corrected by the reference, and flagged.
         """
         try:
             first = before = self._read(session, path)
-            for segment in segments(list(self.arguments), self.hygiene.drift.every):
+            every = list(self.arguments if requests is None else requests)
+            for segment in segments(every, self.hygiene.drift.every):
                 self._time(session, path, segment)
                 after = self._read(session, path)
                 if before and after and Span(before, after).moved(self.hygiene.drift.share):

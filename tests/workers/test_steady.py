@@ -30,9 +30,12 @@ POLICY = TimingPolicy()
 class Moody:
     """A session on a device that takes ``slowness[n]`` times as long at the n-th call of anything."""
 
-    def __init__(self, slowness: Sequence[float], deadly: str | None = None) -> None:
+    def __init__(
+        self, slowness: Sequence[float], deadly: str | None = None, refused: str | None = None
+    ) -> None:
         self._slowness = list(slowness)
         self._deadly = deadly
+        self._refused = refused
         self.calls: list[str] = []
         self.description = HERE
 
@@ -44,6 +47,8 @@ class Moody:
             self.calls.append(request.symbol)
             if request.symbol == self._deadly:
                 yield Failure("crash", "it died", "lab.one", request.symbol)
+            elif request.symbol == self._refused:
+                yield Failure("refused", "no memory left", "lab.one", request.symbol)
             else:
                 yield Timing(request.symbol, 1, (factor * 1e-3,) * 6, converged=True)
 
@@ -78,6 +83,23 @@ def test_a_steady_device_is_measured_once() -> None:
     assert session.calls == ["reference", "a", "b", "reference", "c", "d", "reference"]
     assert batch.result().drift is None
     assert conditions(batch, "a") == {"reference_s": pytest.approx(1e-3), "clock_hz": 2.4e9}
+
+
+def test_what_a_session_refused_is_taken_once_more_in_another() -> None:
+    batch = play(Moody([1.0], refused="b"))
+    assert batch.doubtful() == ("b",)
+    assert set(batch.timings) == {"a", "c", "d"}
+    other = Moody([1.0])
+    batch.take(other, Path("kernels.so"), HERE, ("b",))  # type: ignore[arg-type]
+    assert other.calls == ["reference", "b", "reference"]
+    assert set(batch.timings) == set(NAMES)
+    assert batch.doubtful() == ()
+
+
+def test_nothing_is_known_of_what_was_refused_in_a_session_that_died() -> None:
+    batch = play(Moody([1.0], deadly="c", refused="b"))
+    assert batch.doubtful() == ()
+    assert (set(batch.timings), batch.result().culprit) == ({"a"}, "c")
 
 
 def test_what_lies_between_two_readings_that_differ_is_measured_again() -> None:
