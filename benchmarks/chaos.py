@@ -49,6 +49,8 @@ class Incident:
     device: str
     at_s: float
     noticed_s: float | None
+    story: tuple[str, ...] = ()
+    """What the run told meanwhile, where nobody noticed."""
 
 
 @dataclass
@@ -85,6 +87,8 @@ class Chaos:
         self.world = world
         self.incidents: list[Incident] = []
         self.lost = 0
+        self.late = 0
+        """Faults that nobody could notice: the job was through before."""
         self.books = Books()
         self._quiet = threading.Lock()
         self._in_use: set[DeviceKey] = set()
@@ -163,6 +167,7 @@ class Chaos:
             return self._make(fault, next(iter(self.world.shelf.boards.values())))
 
     def _make(self, fault: Fault, board: Board) -> bool:
+        job = self.world.run.job
         made = fault.make(self.world, board)
         if made is None:
             return False
@@ -171,13 +176,26 @@ class Chaos:
             time.sleep(0.1)
             noticed = made.noticed()
         took_s = time.time() - made.at_s if noticed else None
-        self.incidents.append(Incident(fault.name, str(board.key), made.at_s, took_s))
+        if noticed or self.world.run.job == job:
+            story = () if noticed else self._story_since(made.at_s - NOTICED_S)
+            self.incidents.append(Incident(fault.name, str(board.key), made.at_s, took_s, story))
+        else:
+            self.late += 1
         made.undo()
         return True
 
+    def _story_since(self, at_s: float) -> tuple[str, ...]:
+        now = time.time()
+        return tuple(
+            f"{now - each.at_s:.1f} s ago: {each.device} {each.kind}, {each.reason}"
+            for each in self.world.run.story()
+            if each.at_s >= at_s
+        )
+
     def _usable(self, board: Board) -> bool:
-        """Up, taking part, and not in another hand."""
-        events = [each.kind for each in self.world.run.story() if each.device == str(board.key)]
+        """Up, taking part in what the driver of now does, and not in another hand."""
+        run, device = self.world.run, str(board.key)
+        events = [each.kind for each in run.story() if each.device == device and each.at_s > run.started_s]
         states = [kind for kind in events if kind in ("joined", "released", "lost", "quarantined")]
         return board.key not in self._in_use and board.up and states[-1:] in (["joined"], ["released"])
 
@@ -219,6 +237,7 @@ def figures_of(chaos: Chaos, completed: bool) -> dict[str, object]:
         "measurements_doubled": chaos.books.doubled(),
         "orphans": _orphans(run),
         "run_completed": completed,
+        "too_late": chaos.late,
         "jobs": len(run.finished),
         "starts": run.starts,
     }
@@ -243,7 +262,9 @@ def _print(chaos: Chaos, figures: dict[str, object]) -> None:
     screen.print(table)
     for each in chaos.incidents:
         if each.noticed_s is None:
-            screen.print(f"not noticed: {each.fault} on {each.device}", markup=False)
+            screen.print(f"not noticed: {each.fault} on {each.device}; the story around it:", markup=False)
+            for event in each.story:
+                screen.print(f"  {event}", markup=False)
     for text in chaos.world.run.failed:
         screen.print(f"a job did not end well:\n{text}", markup=False)
     if not chaos.world.shelf.privileged:

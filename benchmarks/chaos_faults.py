@@ -70,10 +70,13 @@ class Fault:
     privileged: bool = False
 
 
-def _harm(world: World, board: Board, undo: Callable[[], None] = lambda: None) -> Made:
-    """A fault of a board that the run's story must tell of."""
+def _harm(
+    world: World, board: Board, undo: Callable[[], None] = lambda: None, since_s: float | None = None
+) -> Made:
+    """A fault of a board that the run's story must tell of, since ``since_s`` where not since now."""
     device, now = str(board.key), time.time()
-    return Made(now, lambda: world.told(device, now, ("fault", "lost", "quarantined")), undo)
+    since = now if since_s is None else since_s
+    return Made(now, lambda: world.told(device, since, ("fault", "lost", "quarantined")), undo)
 
 
 def _session_killed(world: World, board: Board) -> Made | None:
@@ -95,8 +98,10 @@ def _session_starved(world: World, board: Board) -> Made | None:
     """Only uploads and larger tensors ask for memory, so it has to be a session that has just begun."""
     if not _next_session(board):
         return None
-    made = _harm(world, board)
-    return made if board.starve_session() else None
+    now = time.time()
+    if not board.starve_session() or not _uploaded(board, now):
+        return None
+    return _harm(world, board, since_s=now)
 
 
 def _agent_killed(world: World, board: Board) -> Made | None:
@@ -124,12 +129,13 @@ def _cut(world: World, board: Board) -> Made | None:
 
 
 def _disk_full(world: World, board: Board) -> Made | None:
-    """Felt by the next session, whose library does not arrive."""
+    """Felt by the next session, whose library does not arrive; by the time it is seen here it may be over."""
+    full_s = time.time()
     board.fill_disk()
-    if not _next_session(board):
+    if not _next_session(board) or not _uploaded(board, full_s):
         board.empty_disk()
         return None
-    return _harm(world, board, board.empty_disk)
+    return _harm(world, board, board.empty_disk, full_s)
 
 
 def _slow(world: World, board: Board) -> Made | None:
@@ -226,6 +232,14 @@ def _next_session(board: Board) -> bool:
     while board.session() in (None, before) and time.monotonic() < until:
         time.sleep(0.005)
     return board.session() not in (None, before)
+
+
+def _uploaded(board: Board, since_s: float) -> bool:
+    """Waits for an upload in the session of now; whether one came: without one nobody feels anything."""
+    session, until = board.session(), time.monotonic() + NEXT_SESSION_S
+    while not board.uploads_since(since_s) and time.monotonic() < until and board.session() == session:
+        time.sleep(0.005)
+    return board.uploads_since(since_s)
 
 
 def _power_on(board: Board, after_s: float) -> None:

@@ -26,6 +26,7 @@ from benchmarks.networks import SHIPPED
 from cost_model.device_event import DeviceEvent
 from cost_model.errors import StoreError
 from cost_model.store import Store
+from examples.data import Samples
 from tracker.address import Address
 
 MARK = "BLINKNET_CHAOS"
@@ -63,7 +64,7 @@ class ChaosRun:
     def __post_init__(self) -> None:
         self._jobs = 0
         self._driver: subprocess.Popen[str] | None = None
-        self._started_s = 0.0
+        self.started_s = 0.0
         self._log = self.folder / "driver.log"
         self._lock = threading.RLock()
         self._next_job()
@@ -113,10 +114,15 @@ class ChaosRun:
                 return False
             return True
 
+    @property
+    def job(self) -> int:
+        """Number of the present one, from 1."""
+        return self._jobs
+
     def working(self) -> bool:
         """Whether the driver of now has got so far that its devices have joined."""
         return self.driver is not None and any(
-            each.kind == "joined" and each.at_s > self._started_s for each in self.story()
+            each.kind == "joined" and each.at_s > self.started_s for each in self.story()
         )
 
     def processes(self) -> list[psutil.Process]:
@@ -165,7 +171,7 @@ class ChaosRun:
 
     def _start(self) -> None:
         self.starts += 1
-        self._started_s = time.time()
+        self.started_s = time.time()
         arguments = ["run", str(self._run_file), "--out", str(self._out), "--tracker", str(self.tracker)]
         with self._log.open("w") as log:
             self._driver = subprocess.Popen(
@@ -188,5 +194,5 @@ class ChaosRun:
 def _some_samples(folder: Path) -> None:
     """Few: what is asked is whether the job survives, not what it finds."""
     for name in ("calibration", "evaluation"):
-        with np.load(SHIPPED["cifar10_quick"].parent.parent / "fashion_mnist" / f"{name}.npz") as arrays:
-            np.savez(folder / f"{name}.npz", x=arrays["x"][:SAMPLES], y=arrays["y"][:SAMPLES])
+        samples = Samples.load(SHIPPED["cifar10_quick"].parent.parent / "fashion_mnist" / f"{name}.npz")
+        samples[np.arange(SAMPLES)].save(folder / f"{name}.npz")

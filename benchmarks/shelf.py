@@ -90,6 +90,12 @@ class Board:
             return children[0].pid if children else None
         return None
 
+    def uploads_since(self, at_s: float) -> bool:
+        """Whether a client has sent a file, or begun to, since that moment."""
+        with contextlib.suppress(FileNotFoundError):
+            return any(each.is_file() and each.stat().st_ctime >= at_s for each in self._uploads())
+        return False
+
     def kill_session(self, number: signal.Signals = signal.SIGKILL) -> bool:
         """Whether there was one to kill."""
         session = self.session()
@@ -167,6 +173,9 @@ class Board:
         if self._network:
             _command("umount", "--lazy", str(self.disk))
         shutil.rmtree(self.disk, ignore_errors=True)
+
+    def _uploads(self) -> Iterator[Path]:
+        return self.disk.glob("blinknet-session-*/*")
 
     def _free(self) -> bool:
         found = registered(self._shelf.tracker)

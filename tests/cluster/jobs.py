@@ -12,6 +12,7 @@ from textwrap import dedent
 import numpy as np
 import psutil
 
+from examples.data import Samples
 from tests.network.onnx_files import chain, save
 from tests.tracker.servers import wait_until
 
@@ -47,8 +48,8 @@ class Job:
 def fashion_mnist(folder: Path, calibration: int = 200, evaluation: int = 300) -> None:
     """The first so many of both sets."""
     for name, count in (("calibration", calibration), ("evaluation", evaluation)):
-        with np.load(EXAMPLES / "fashion_mnist" / f"{name}.npz") as arrays:
-            np.savez(folder / f"{name}.npz", x=arrays["x"][:count], y=arrays["y"][:count])
+        samples = Samples.load(EXAMPLES / "fashion_mnist" / f"{name}.npz")
+        samples[np.arange(count)].save(folder / f"{name}.npz")
 
 
 def tiny_network(path: Path) -> Path:
