@@ -6,10 +6,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import ray
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.outputs import find, read_run
 from tests.cluster.jobs import ROOT, CommandLine, tiny_network, write_job
@@ -43,6 +46,7 @@ def nodes() -> Iterator[Cluster]:
         for _ in range(2):
             cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
+    _introduce(cluster)
     yield cluster
     cluster.shutdown()
     for process in psutil.Process().children(recursive=True):
@@ -76,6 +80,26 @@ def test_devices_are_driven_from_several_nodes_or_from_one_process(
     assert len(set(seen.values())) == places, seen
     assert read_run(find(job.folder)).verdicts == {str(key): "holds" for key in UNITS}
     assert not commands.left_behind()
+
+
+def _introduce(cluster: Cluster) -> None:
+    """Every node has sent work to every other: one that has not heard of another yet keeps it for itself."""
+    cluster.connect()
+    try:
+        nodes = [each["NodeID"] for each in ray.nodes()]
+        ray.get([_on(node, reach).remote(nodes) for node in nodes], timeout=120.0)
+    finally:
+        ray.shutdown()
+
+
+def _on(node: str, task: Any) -> Any:
+    return task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+
+
+@ray.remote(num_cpus=0)
+def reach(nodes: list[str]) -> None:
+    """Start a task on each node from here."""
+    ray.get([_on(node, reach).remote([]) for node in nodes])
 
 
 def _watch(driver: subprocess.Popen[str], name: str, actors: int, places: int) -> dict[int, int]:
