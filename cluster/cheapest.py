@@ -15,7 +15,7 @@ from math import inf, sqrt
 
 from cluster.least_loss import LeastLoss
 from cluster.model import problem_of
-from cluster.needs import Decision, NeedEvaluation
+from cluster.needs import Decision, NeedEvaluation, NeedMeasurements
 from cluster.problem import Infeasible, Limits, Problem, Totals, totals_of
 from cluster.search import Search
 from cluster.solver import solve
@@ -65,7 +65,7 @@ class Cheapest(Search):
         best = self.best(problem)
         if best and (need := self.unmeasured(self.selected(best.variants))):
             return need
-        allowed = self.policy.evaluations_after(self.refusals())
+        allowed = 0 if self.spent.budget else self.policy.evaluations_after(self.refusals())
         if self.spent.evaluations < allowed and (better := self._better(problem, best)):
             return better
         if best is None:
@@ -122,11 +122,16 @@ class Cheapest(Search):
         """
         span = self._span(problem, best)
         while (target := self._target(span)) is not None:
-            outcome = solve(problem, replace(self._inside(), divergence=target), self.goal.solved)
+            limits = replace(self._inside(), divergence=target)
+            outcome = solve(problem, limits, self.goal.solved)
             if isinstance(outcome, Infeasible) or (best and not self._cheaper(outcome.totals, best)):
+                if need := self._cheapening(best.totals if best else None, limits, problem):
+                    return need
                 span = replace(span, low=target)
                 continue
             if need := self.unmeasured(self.selection(outcome)):
+                return need
+            if need := self._cheapening(outcome.totals, limits, problem):
                 return need
             if outcome.variants not in self.knowledge.joint:
                 return NeedEvaluation(self.selection(outcome))
@@ -135,6 +140,12 @@ class Cheapest(Search):
             else:
                 span = replace(span, tried=(*span.tried, target))
         return None
+
+    def _cheapening(self, best: Totals | None, limits: Limits, problem: Problem) -> NeedMeasurements | None:
+        """What might lead to a configuration that is cheaper by more than the tolerance."""
+        objective = self.goal.solved
+        most = inf if best is None else best.of(objective) * (1 - self.policy.tolerance.share)
+        return self.worthwhile(lambda each: each.of(objective) < most, limits, objective, problem.forbidden)
 
     def _span(self, problem: Problem, best: Known | None) -> Span:
         """Where to look, by what is known of configurations that would be cheaper than the best one."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.budget import UNLIMITED, Budget
 from cluster.cli_access import add_access, served_access, state_access
 from cluster.cli_fleet import add_fleet
 from cluster.goal import OBJECTIVES
@@ -86,6 +87,13 @@ def _add_run(commands: Subparsers) -> None:
     run.add_argument("run_file", type=Path)
     run.add_argument("--out", type=Path, default=Path("out"), help="output folder (default: out)")
     run.add_argument("--tracker", help="HOST:PORT of the fleet's tracker; overrides the run file")
+    run.add_argument(
+        "--budget",
+        type=_budget,
+        default=UNLIMITED,
+        metavar="TIME|COUNT",
+        help="the best answer after so long (90s, 5m, 2h), or after so many measurements (200)",
+    )
     add_access(run)
     run.set_defaults(command=_run)
 
@@ -165,6 +173,13 @@ def _cores(text: str) -> list[int]:
     return [int(each) for each in cores]
 
 
+def _budget(text: str) -> Budget:
+    try:
+        return Budget.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 1 to 65535")
@@ -182,6 +197,7 @@ def _demo(options: argparse.Namespace) -> int:
         raise ClusterError("the examples are not installed; run `make demo` in a clone of the project")
     folder = Path(folders[0]) / "cifar10_quick"
     options.run_file, options.tracker = _demo_file(folder, options.emulate), None
+    options.budget = UNLIMITED
     return _run(options)
 
 
@@ -202,7 +218,7 @@ def _run(options: argparse.Namespace) -> int:
     from cluster.tables import console
 
     screen = console()
-    outcome = run(options.run_file, options.out, options.tracker, screen)
+    outcome = run(options.run_file, options.out, options.tracker, screen, options.budget)
     print_outcome(outcome, screen)
     return 0 if outcome.complete else 1
 

@@ -4,6 +4,7 @@ A pure state machine: ``handle(event)`` returns commands; no clock, no I/O, neit
 around it carries the commands out. Laws:
 
 - every wanted request of a class is in exactly one place: queued, building, ready, on a device, or settled;
+  when the budget is spent, what no device has begun is wanted no longer;
 - devices with a core in common never time at the same moment;
 - a request that was running when a session died is tried once more, where there is one on another unit; when
   a second session dies of it, it is discarded; all others go back to the queue;
@@ -18,6 +19,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from cluster.events import (
     Batch,
+    BudgetSpent,
     Built,
     ClassAbandoned,
     Command,
@@ -129,8 +131,8 @@ class Coordinator:
             case Ranked(device_class, devices):
                 self._governing[device_class].rank([self._roster.units[each] for each in devices])
                 self._touch(self._roster.classes[device_class])
-            case ClassAbandoned(device_class, reason):
-                self._abandon(device_class, reason)
+            case ClassAbandoned() | BudgetSpent():
+                self._do_without(event)
         commands += self._schedule()
         return commands
 
@@ -223,6 +225,14 @@ class Coordinator:
             self._leave(unit)
         self._touch(unit.work)
         self._timings.release(unit)
+
+    def _do_without(self, event: ClassAbandoned | BudgetSpent) -> None:
+        if isinstance(event, ClassAbandoned):
+            self._abandon(event.device_class, event.reason)
+            return
+        for work in self._roster.classes.values():
+            work.forgo()
+            self._touch(work)
 
     def _abandon(self, device_class: str, reason: str) -> None:
         work = self._roster.classes[device_class]

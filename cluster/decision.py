@@ -73,7 +73,8 @@ def decide(table: Table, knowledge: Knowledge, goal: Goal, policy: Policy, spent
         )
     search = LeastLoss if goal.objective == "loss" else Cheapest
     limits = goal.bounds.resolve(knowledge.runs[0].exact)
-    return search(table, knowledge, goal, policy, spent, limits).next()
+    found = search(table, knowledge, goal, policy, spent, limits)
+    return (found.verified(comfortably=True) if spent.budget else None) or found.next()
 
 
 def follow(table: Table, knowledge: Knowledge, goal: Goal, final: Finished) -> Decision:

@@ -107,6 +107,11 @@ class Ranked:
     devices: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetSpent:
+    """Nothing more is to be measured but what a decision cannot do without."""
+
+
 Event = (
     DeviceJoined
     | DeviceLost
@@ -118,6 +123,7 @@ Event = (
     | Ran
     | ClassAbandoned
     | Ranked
+    | BudgetSpent
 )
 
 # --- commands

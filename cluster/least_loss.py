@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cluster.model import problem_of
-from cluster.needs import Decision, Finished, NeedRun
-from cluster.problem import Infeasible
+from cluster.needs import Decision, Finished, NeedMeasurements, NeedRun
+from cluster.problem import Infeasible, Limits, Problem, Totals
 from cluster.search import Search
 from cluster.selection import Selection
 from cluster.solver import solve
@@ -36,8 +36,11 @@ class LeastLoss(Search):
         while True:
             outcome = solve(problem, target)
             if isinstance(outcome, Infeasible):
-                return self.verified() or self.best_effort(outcome)
+                hope = self.worthwhile(_whatever, target, "divergence", problem.forbidden)
+                return hope or self.verified() or self.best_effort(outcome)
             selection = self.selection(outcome)
+            if more := self.unmeasured(selection) or self._improving(outcome.totals, target, problem):
+                return more
             if need := self.needed(selection):
                 return need
             if self.counted_pp(selection.variants) > self.loss_bound_pp:
@@ -53,6 +56,16 @@ class LeastLoss(Search):
             if self.held(run):
                 return self.verified() or Finished("holds", selection)
             problem = replace(problem, forbidden=(*problem.forbidden, outcome.variants))
+
+    def _improving(self, proposal: Totals, target: Limits, problem: Problem) -> NeedMeasurements | None:
+        """What might lead to a configuration that loses less, by more than the tolerance."""
+        loss_pp = self.knowledge.accuracy.curve.loss_pp
+        most_pp = loss_pp(proposal.divergence) - self.policy.tolerance.loss_pp
+
+        def gains(totals: Totals) -> bool:
+            return loss_pp(totals.divergence) < most_pp
+
+        return self.worthwhile(gains, target, "divergence", problem.forbidden)
 
     def no_better(self, selection: Selection) -> Finished | None:
         """What is verified already, if the proposal does not answer more calibration samples right."""
@@ -74,3 +87,8 @@ class LeastLoss(Search):
                 return NeedRun(selection)
             selection = self.closest()
         return Finished("infeasible", selection, nearest)
+
+
+def _whatever(_: Totals) -> bool:
+    """Anything is better than nothing."""
+    return True

@@ -90,6 +90,7 @@ class Ledger:
             for name, table in tables.items()
         }
         self._latencies: dict[str, dict[str, float]] | None = None
+        self._at_best: dict[str, dict[str, float]] = {}
         self._factors: dict[str, dict[str, SpeedFactor]] = {}
         self._accuracy: tuple[int, AccuracyModel] | None = None
 
@@ -122,6 +123,11 @@ class Ledger:
     def add_device_events(self, events: Iterable[DeviceEvent]) -> None:
         """Keep what happened to devices."""
         self._store.append_device_events(events)
+
+    @property
+    def measurements(self) -> int:
+        """How many there are of this run's kernels, on all devices."""
+        return sum(len(units) for known in self._measured.values() for units in known.values())
 
     # --- asking
 
@@ -190,8 +196,9 @@ class Ledger:
             for candidate in candidates
         }
         return Knowledge(
-            latency_s=self._latencies_on(device),
+            latency_s=self._on(device, self.latencies()[device_class]),
             settled=self.settled(device_class),
+            at_best_s=self._on(device, self._at_best.get(device_class, {})),
             divergence={(layer, name): accuracy.divergence({layer: name}) for layer, name in names},
             joint=self._joint_losses(device_class),
             runs=tuple(self.runs(device)),
@@ -279,10 +286,10 @@ class Ledger:
         }
         return found | {table.uniform_variants(EXACT): JointLoss.beside(exact, exact)}
 
-    def _latencies_on(self, device: str) -> Mapping[str, float]:
-        """The same on one unit: all times its factor."""
-        latencies, factor = self.latencies()[class_of(device)], self.factor(device)
-        return latencies if factor == 1.0 else {key: factor * each for key, each in latencies.items()}
+    def _on(self, device: str, seconds: Mapping[str, float]) -> Mapping[str, float]:
+        """On one unit what its class's middle unit takes so many seconds for: all times its factor."""
+        factor = self.factor(device)
+        return seconds if factor == 1.0 else {key: factor * each for key, each in seconds.items()}
 
     def _normalised(self, device_class: str) -> dict[str, float]:
         """Request to what it takes on the middle unit: what was measured, by the measuring unit's factor."""
@@ -308,6 +315,7 @@ class Ledger:
     def _fit_latencies(self) -> dict[str, dict[str, float]]:
         """Measured medians, and predictions for what was not tried, of every class."""
         known = {name: self._normalised(name) for name in self._measured}
+        self._at_best = {}
         samples = self.samples()
         if not samples:
             return known
@@ -316,7 +324,10 @@ class Ledger:
             unseen = [table.samples[key] for key in table.requests if key not in self._measured[name]]
             if unseen and known[name]:
                 predicted = model.predict_s(unseen).tolist()
-                known[name].update(zip((each.kernel for each in unseen), predicted, strict=True))
+                found = dict(zip((each.kernel for each in unseen), predicted, strict=True))
+                known[name].update(found)
+                floor = model.floor(name)
+                self._at_best[name] = {key: floor * each for key, each in found.items()}
         return known
 
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
 
+from cluster.best import best_text
+from cluster.budget import UNLIMITED, Budget
 from cluster.coordinator import CRASHES_BEFORE_DISCARD, Coordinator, Progress
 from cluster.crew import Crew
 from cluster.decision import Decision, Finished, Policy, decide, follow, is_uniform
 from cluster.events import (
     Batch,
+    BudgetSpent,
     Build,
     Built,
     ClassAbandoned,
@@ -81,6 +84,7 @@ class Terms:
     policy: Policy
     patience_s: float = 60.0
     """How long a class may be without any device."""
+    budget: Budget = UNLIMITED
     tracker_patience_s: float = 900.0
     """How long the tracker may be away."""
 
@@ -111,6 +115,12 @@ class Loop:
         self._unattended_since: dict[str, float] = {}
         self._unmeasured: dict[str, Description] = {}
         """Devices without a fingerprint."""
+        self._start_s = time.monotonic()
+        self._known = ledger.measurements
+        """Before anything was measured in this execution."""
+        self._budget_spent = False
+        self._best: dict[str, str] = {}
+        """Device to the best that it has run, in words."""
 
     def run(self, show: Callable[[Callable[[], Sequence[Progress]]], None]) -> None:
         """Until every device of every class has an outcome, or its class is given up."""
@@ -120,7 +130,8 @@ class Loop:
                 for command, result in self._crew.collect(WAIT_S):
                     if (event := self._event(command, result)) is not None:
                         self._tell(event)
-                show(self._coordinator.progress)
+                self._mind_the_budget()
+                show(self._progress)
         finally:
             self._watch.close()
 
@@ -130,6 +141,15 @@ class Loop:
             for command in self._coordinator.handle(events.popleft()):
                 if (answer := self._carry_out(command)) is not None:
                     events.append(answer)
+
+    def _progress(self) -> Sequence[Progress]:
+        return [replace(each, best=self._best.get(each.device, "")) for each in self._coordinator.progress()]
+
+    def _mind_the_budget(self) -> None:
+        elapsed_s, measured = time.monotonic() - self._start_s, self._ledger.measurements - self._known
+        if not self._budget_spent and self._terms.budget.spent(elapsed_s, measured):
+            self._budget_spent = True
+            self._tell(BudgetSpent())
 
     # --- the fleet
 
@@ -255,6 +275,7 @@ class Loop:
             return Ran(device, "something else kept the device busy; leave it alone and run again")
         if not is_uniform(self._ledger.tables[class_of(device)], selection.variants):
             self._rounds.add(device)
+        self._best[device] = best_text(self._ledger.knowledge(device), self._terms.goals[class_of(device)])
         return Ran(device)
 
     # --- commands
@@ -305,10 +326,12 @@ class Loop:
         """For a unit that searches, or that runs what its class has found."""
         device_class = class_of(device)
         table, goal = self._ledger.tables[device_class], self._terms.goals[device_class]
-        knowledge = self._ledger.knowledge(device)
+        knowledge, spent = self._ledger.knowledge(device), self._rounds.spent(device)
+        if self._budget_spent:
+            knowledge, spent = knowledge.measured(), replace(spent, budget=True)
         if final is not None:
             return follow(table, knowledge, goal, final)
-        return decide(table, knowledge, goal, self._terms.policy, self._rounds.spent(device))
+        return decide(table, knowledge, goal, self._terms.policy, spent)
 
     def _memory_limit(self, device: str) -> int | None:
         """Bytes that a configuration may have on the device; a share needs the exact one's first run."""

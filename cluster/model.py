@@ -36,6 +36,8 @@ class Knowledge:
     """Request to seconds, measured or else predicted; what fails on the device is missing."""
     settled: frozenset[str]
     """Requests that were measured or are known to fail."""
+    at_best_s: Mapping[str, float]
+    """Request to what it may take at best, of those that are predicted."""
     divergence: Mapping[tuple[str, str], float]
     """(Layer, approximation) to the divergence from the exact network's output."""
     joint: Mapping[tuple[str, ...], JointLoss]
@@ -43,6 +45,11 @@ class Knowledge:
     runs: tuple[Run, ...]
     """The exact configuration's first, the latest last."""
     accuracy: AccuracyModel
+
+    def measured(self) -> Knowledge:
+        """Without predictions."""
+        measured_s = {key: each for key, each in self.latency_s.items() if key in self.settled}
+        return replace(self, latency_s=measured_s, at_best_s={})
 
     def run_of(self, selection: Selection) -> Run | None:
         """The latest run of exactly this selection."""

@@ -54,6 +54,16 @@ Decision = NeedMeasurements | NeedEvaluation | NeedRun | Finished | TakeOver
 
 
 @dataclass(frozen=True, slots=True)
+class Tolerance:
+    """By how much better a choice would have to be for it to be worth a measurement."""
+
+    loss_pp: float = 0.1
+    """Where the least loss is wanted."""
+    share: float = 0.02
+    """Of the cost, where the least of another cost is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How hard to try."""
 
@@ -64,6 +74,7 @@ class Policy:
     evaluations: int = 8
     """Configurations that may be evaluated in search of the largest loss that the bound allows, and as many
     again after each refusal: a run that lost too much on evaluation samples alone."""
+    tolerance: Tolerance = Tolerance()
     confidence: float = 0.95
     """That a loss bound holds beyond the calibration samples, in the last round at the brink of it."""
 
@@ -83,3 +94,5 @@ class Spent:
 
     rounds: int = 0
     evaluations: int = 0
+    budget: bool = False
+    """Whether the run's budget is spent: what is known by now has to do."""

@@ -51,13 +51,10 @@ class ProgressView:
         if self._live:
             self._live.update(_table(rows))
         elif rows:
-            text = "; ".join(
-                f"{device} {stage} {count} {rate} {left}".rstrip()
-                for device, stage, count, rate, left in rows
-            )
+            text = "; ".join(" ".join(each for each in row if each) for row in rows)
             self._console.print(f"[{self._last - self._start:4.0f} s] {text}", markup=False, soft_wrap=True)
 
-    def _rows(self, progress: Sequence[Progress]) -> list[tuple[str, str, str, str, str]]:
+    def _rows(self, progress: Sequence[Progress]) -> list[tuple[str, ...]]:
         """One for each device, or for each class of a large fleet."""
         if len(progress) <= MOST_DEVICES:
             return [self._row(each) for each in progress]
@@ -66,7 +63,7 @@ class ProgressView:
             classes.setdefault(each.device.partition(".")[0], []).append(each)
         return [self._row(_summary(name, members)) for name, members in classes.items()]
 
-    def _row(self, each: Progress) -> tuple[str, str, str, str, str]:
+    def _row(self, each: Progress) -> tuple[str, ...]:
         now = time.monotonic()
         since, already = self._first.setdefault(each.device, (now, each.measured))
         rate = (each.measured - already) / (now - since) if now > since else 0.0
@@ -77,6 +74,7 @@ class ProgressView:
             f"{each.measured}/{each.wanted}",
             f"{rate:.1f}/s",
             "" if left is None or each.stage == "done" else f"{left:.0f} s left",
+            each.best,
         )
 
 
@@ -91,7 +89,7 @@ def _summary(name: str, members: Sequence[Progress]) -> Progress:
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("device", "stage", "kernels", "rate", ""):
+    for heading in ("device", "stage", "kernels", "rate", "", "so far"):
         table.add_column(heading)
     for row in rows:
         table.add_row(*row)

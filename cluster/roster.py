@@ -23,6 +23,8 @@ class Progress:
     measured: int
     """Requests of its class that are settled."""
     wanted: int
+    best: str = ""
+    """The best that is known to keep its bounds, with its error bars."""
 
 
 class Roster:

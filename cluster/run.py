@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cluster.budget import UNLIMITED, Budget
 from cluster.choices import Choices, write_choices
 from cluster.coordinator import Coordinator
 from cluster.crew import build_slots
@@ -21,6 +23,7 @@ from cluster.goal import Goal
 from cluster.job import load_inputs
 from cluster.ledger import Ledger, Marks, Scope, class_of
 from cluster.loop import Loop, Terms
+from cluster.needs import Tolerance
 from cluster.outputs import RunFolder, RunRecord, prepare, write_atomically, write_result, write_run
 from cluster.planning import common_requests, first_requests
 from cluster.progress import ProgressView
@@ -57,11 +60,12 @@ class Outcome:
         return not self.missing and all(each.verdict == "holds" for each in self.results.values())
 
 
-def run(path: Path, out: Path, tracker: str | None, console: Console) -> Outcome:
+def run(path: Path, out: Path, tracker: str | None, console: Console, budget: Budget = UNLIMITED) -> Outcome:
     """Execute a run file; what earlier executions have measured is not measured again.
 
     Raises errors of our packages for wrong input, before anything is measured.
     """
+    started_s = time.monotonic()
     job, cluster = load_run_file(path), cluster_settings()
     inputs = load_inputs(job)
     folder = prepare(out, job.name)
@@ -71,15 +75,23 @@ def run(path: Path, out: Path, tracker: str | None, console: Console) -> Outcome
         ProgressView(console) as view,
     ):
         goals = {name: job.devices[name].goal for name in site.plans}
-        return Execution(site, path, folder, store, goals).run(view)
+        left = budget.after(time.monotonic() - started_s)
+        return Execution(site, path, folder, store, goals, left).run(view)
 
 
 class Execution:
     """One set of goals, by class, answered on a site; only classes with a goal take part."""
 
     def __init__(
-        self, site: Site, path: Path, folder: RunFolder, store: Store, goals: Mapping[str, Goal]
+        self,
+        site: Site,
+        path: Path,
+        folder: RunFolder,
+        store: Store,
+        goals: Mapping[str, Goal],
+        budget: Budget = UNLIMITED,
     ) -> None:
+        self._budget = budget
         self._site, self._path, self._folder, self._store = site, path, folder, store
         self._goals = goals
         self._plans = {name: site.plans[name] for name in goals}
@@ -103,7 +115,7 @@ class Execution:
         )
         names = [layer.name for layer in site.material.network.layers]
         recorder = Recorder(self._ledger, names, self._delivery.bundle_bytes)
-        terms = Terms(self._goals, self._policy(), self._site.cluster.patience_s)
+        terms = Terms(self._goals, self._policy(), self._site.cluster.patience_s, self._budget)
         fleet = Fleet(site.tracker, self._goals)
         loop = Loop(coordinator, self._ledger, recorder, self._rounds, site.crew, fleet, site.work, terms)
         loop.run(view)
@@ -162,7 +174,9 @@ class Execution:
 
     def _policy(self) -> Policy:
         verify = self._site.job.verify
-        return Policy(verify.rounds, verify.headroom, verify.evaluations, verify.confidence)
+        measure = self._site.job.measure
+        tolerance = Tolerance(measure.tolerance_pp, measure.tolerance)
+        return Policy(verify.rounds, verify.headroom, verify.evaluations, tolerance, verify.confidence)
 
     def _wanted(self) -> dict[str, list[str]]:
         share = self._site.job.measure.predicted_share

@@ -19,9 +19,10 @@ from cluster.needs import (
     Policy,
     Spent,
 )
-from cluster.problem import Limits, Solution
+from cluster.problem import Limits, Objective, Solution, Totals
 from cluster.selection import Selection, select, unmeasured
 from cluster.table import Table
+from cluster.worth import worth_measuring
 from runtime.bounds import Bounds, ResolvedBounds
 
 
@@ -89,6 +90,17 @@ class Search:
         """What of the selection's kernels is only predicted."""
         missing = unmeasured(self.table, selection, self.knowledge.settled)
         return NeedMeasurements(missing) if missing else None
+
+    def worthwhile(
+        self,
+        gains: Callable[[Totals], bool],
+        limits: Limits,
+        objective: Objective,
+        forbidden: tuple[tuple[str, ...], ...] = (),
+    ) -> NeedMeasurements | None:
+        """What could make a configuration within the limits so good that it would be chosen instead."""
+        found = worth_measuring(self.table, self.knowledge, limits, objective, gains, forbidden)
+        return NeedMeasurements(found) if found else None
 
     def needed(self, selection: Selection) -> Decision | None:
         """What is not known yet of a selection that may run on the device."""

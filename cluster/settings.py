@@ -110,6 +110,11 @@ class MeasureSettings(Settings):
     """... or for so long at most; what is measured then is marked."""
     predicted_share: Share = 0.25
     """Of the kernels: predicted instead of measured, unless a chosen configuration needs them."""
+    tolerance_pp: float = Field(default=0.1, ge=0)
+    """What no further measurement could lose less than the choice by is not measured any more, in percentage
+    points..."""
+    tolerance: Share = 0.02
+    """... or, for another objective than loss, as a share of its cost."""
     common_requests: int = Field(default=6, ge=0)
     """Kernels that every unit of a class measures, which tell how fast it is; all others are shared out."""
 

@@ -55,6 +55,8 @@ class ClassWork:
     newcomers: dict[int, Unit] = field(default_factory=dict)
     """Units that wait for the library of the common requests."""
     _idle: list[tuple[int, Unit]] = field(default_factory=list)
+    _forgone: set[str] = field(default_factory=set)
+    """Requests that are being compiled although nobody wants them any more."""
 
     @property
     def done(self) -> bool:
@@ -95,7 +97,9 @@ class ClassWork:
         """A library is ready, but for what failed in it."""
         for request in failed:
             self.drop(request)
-        rest = tuple(each for each in batch.requests if each not in failed) if failed else batch.requests
+        without = self._forgone.union(failed)
+        rest = tuple(each for each in batch.requests if each not in without) if without else batch.requests
+        self._forgone.difference_update(batch.requests)
         if batch.common:
             self.library = Batch(batch.number, batch.device_class, rest, common=True)
         elif rest:
@@ -106,6 +110,16 @@ class ClassWork:
         new = [each for each in requests if each not in self.wanted]
         self.wanted.update(new)
         self.queue.extend(new)
+
+    def forgo(self) -> None:
+        """Want nothing any more that no device has begun, but for what is common."""
+        building = (each for each in self.building.values() if not each.common)
+        built = (*self.ready, *(batch for _, batch in self.suspects))
+        self._forgone = {each for batch in building for each in batch.requests}
+        self.wanted -= self._forgone.union(self.queue, *(batch.requests for batch in built))
+        self.queue.clear()
+        self.ready.clear()
+        self.suspects.clear()
 
     def settle(self, requests: tuple[str, ...]) -> None:
         """There is nothing left to measure of these."""

@@ -31,7 +31,7 @@ COVERAGE = 0.9
 FOLDS = 5
 ENOUGH_FOR_A_CLASS = 20
 """Below that a class's own quantile is too unsteady: all classes' errors together give its factor."""
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +41,7 @@ class LatencyModel:
     rooflines: Mapping[str, Roofline]
     residual: Medians | Trees
     factors: Mapping[str, float]
+    floors: Mapping[str, float]
 
     @classmethod
     def fit(cls, samples: Sequence[Sample]) -> LatencyModel:
@@ -50,7 +51,7 @@ class LatencyModel:
         """
         _check(samples)
         rooflines, residual = _fit(samples)
-        return cls(rooflines, residual, _factors(samples))
+        return cls(rooflines, residual, *_factors(samples))
 
     def predict_s(self, samples: Sequence[Sample]) -> Floats:
         """Median seconds, ``(samples,)``; raises ``CostModelError`` for a class without any measurement."""
@@ -64,6 +65,12 @@ class LatencyModel:
         if device_class not in self.factors:
             raise _unknown(device_class, self.rooflines)
         return self.factors[device_class]
+
+    def floor(self, device_class: str) -> float:
+        """Factor on a prediction that the measured median does not fall below in 90 % of kernels."""
+        if device_class not in self.floors:
+            raise _unknown(device_class, self.rooflines)
+        return self.floors[device_class]
 
     def save(self, path: str | Path) -> None:
         """Write everything to one JSON file."""
@@ -138,8 +145,8 @@ def _roofline_s(rooflines: Mapping[str, Roofline], samples: Sequence[Sample]) ->
     return seconds
 
 
-def _factors(samples: Sequence[Sample]) -> dict[str, float]:
-    """Conformal factor of each class from the errors on kernels left out, fold by fold."""
+def _factors(samples: Sequence[Sample]) -> tuple[dict[str, float], dict[str, float]]:
+    """Conformal factors of each class, above and below, from the errors on kernels left out, fold by fold."""
     errors: dict[str, list[float]] = {name: [] for name in _classes(samples)}
     for fold in range(FOLDS):
         unseen = [each for each in samples if _fold(each) == fold]
@@ -151,10 +158,10 @@ def _factors(samples: Sequence[Sample]) -> dict[str, float]:
             for each, ratio in zip(unseen, ratios.tolist(), strict=True):
                 errors[each.device_class].append(ratio)
     pooled = [ratio for ratios in errors.values() for ratio in ratios]
-    return {
-        name: _conformal(ratios if len(ratios) >= ENOUGH_FOR_A_CLASS else pooled)
-        for name, ratios in errors.items()
-    }
+    own = {name: each if len(each) >= ENOUGH_FOR_A_CLASS else pooled for name, each in errors.items()}
+    above = {name: _conformal(each) for name, each in own.items()}
+    below = {name: 1 / _conformal([1 / ratio for ratio in each]) for name, each in own.items()}
+    return above, below
 
 
 def _fold(sample: Sample) -> int:
@@ -204,7 +211,10 @@ def _to_json(model: LatencyModel) -> dict[str, Any]:
     else:
         residual = {"medians": model.residual.by_class}
     rooflines = {name: asdict(each) for name, each in model.rooflines.items()}
-    return {"format": FORMAT, "rooflines": rooflines, "residual": residual, "factors": model.factors}
+    return {"format": FORMAT, "rooflines": rooflines, "residual": residual} | {
+        "factors": model.factors,
+        "floors": model.floors,
+    }
 
 
 def _from_json(content: dict[str, Any]) -> LatencyModel:
@@ -213,6 +223,7 @@ def _from_json(content: dict[str, Any]) -> LatencyModel:
     residual = content["residual"]
     rooflines = {name: Roofline(**each) for name, each in content["rooflines"].items()}
     if "medians" in residual:
-        return LatencyModel(rooflines, Medians(residual["medians"]), content["factors"])
+        return LatencyModel(rooflines, Medians(residual["medians"]), content["factors"], content["floors"])
     booster = xgboost.Booster(model_file=bytearray(json.dumps(residual["booster"]).encode()))
-    return LatencyModel(rooflines, Trees(booster, tuple(residual["operators"])), content["factors"])
+    trees = Trees(booster, tuple(residual["operators"]))
+    return LatencyModel(rooflines, trees, content["factors"], content["floors"])

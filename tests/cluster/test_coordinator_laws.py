@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from cluster.coordinator import CRASHES_BEFORE_DISCARD, Coordinator
 from cluster.decision import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun, TakeOver
 from cluster.events import (
+    BudgetSpent,
     Build,
     Built,
     ClassAbandoned,
@@ -73,6 +74,8 @@ class Fleet(RuleBasedStateMachine):
         self.steps: Counter[str] = Counter()
         self.asked = {name: set(keys) for name, keys in WANTED.items()}
         self.failed_runs: Counter[str] = Counter()
+        self.forgone: set[int] = set()
+        """Libraries that nobody wanted any more when the budget was spent."""
 
     # --- what can happen
 
@@ -102,6 +105,28 @@ class Fleet(RuleBasedStateMachine):
             name = self.coordinator.unattended()[0]
             self.left_alone.add(name)
             self.tell(ClassAbandoned(name, "nobody came"))
+
+    @rule(whether=st.integers(0, 9))
+    def spend_the_budget(self, whether: int) -> None:
+        """Now and then."""
+        if whether:
+            return
+        begun = {
+            (each.batch.device_class, request)
+            for each in self.pending
+            if isinstance(each, Measure)
+            for request in each.batch.requests
+        }
+        for name, keys in self.asked.items():
+            keys -= {
+                each
+                for each in keys
+                if self.unknown(name, each) and (name, each) not in begun and each not in COMMON[name]
+            }
+        self.forgone |= {
+            each.batch.number for each in self.pending if isinstance(each, Build) and not each.batch.common
+        }
+        self.tell(BudgetSpent())
 
     @precondition(lambda self: self.pending)
     @rule(data=st.data(), luck=st.sampled_from(["good", "good", "bad", "worse"]))
@@ -230,6 +255,7 @@ class Fleet(RuleBasedStateMachine):
             (each.batch.device_class, request)
             for each in self.pending
             if isinstance(each, Build | Measure) and not each.batch.common
+            if isinstance(each, Measure) or each.batch.number not in self.forgone
             for request in each.batch.requests
         ]
         assert len(places) == len(set(places))

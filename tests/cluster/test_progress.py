@@ -42,3 +42,10 @@ def test_before_it_is_time_nobody_is_asked():
     with ProgressView(Console(file=StringIO())) as view:
         view(lambda: asked.append(1) or ())
     assert asked == []
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_best_so_far_is_shown():
+    assert "a.1 measuring 3/9 0.0/s best +0.10 pp" in shown(
+        Progress("a.1", "measuring", 3, 9, "best +0.10 pp (-0.10 to +0.30), 1.2 ms at most")
+    )

@@ -107,6 +107,8 @@ class World:
     rounds: int = 0
     evaluated: int = 0
     walked: list[Decision] = field(default_factory=list)
+    budget: bool = False
+    """Whether it is spent."""
 
     def __post_init__(self) -> None:
         self.joint[self.truth.table.uniform_variants(EXACT)] = JointLoss(0.0, 0.0, SAMPLES)
@@ -126,6 +128,7 @@ class World:
         return Knowledge(
             latency_s=seconds,
             settled=frozenset(self.settled),
+            at_best_s={each: 0.6 * seconds[each] for each in table.requests if each not in self.settled},
             divergence={
                 (each.layer, each.approximation): accuracy.divergence({each.layer: each.approximation})
                 for candidates in table.layers
@@ -147,28 +150,33 @@ class World:
         return sum(self.truth.divergence(each.layer, each.approximation) for each in chosen)
 
     def decide(self) -> Decision:
-        goal, spent = Goal(self.bounds, self.objective), Spent(self.rounds, self.evaluated)
-        return decide(self.truth.table, self.knowledge(), goal, self.policy, spent)
+        goal, spent = Goal(self.bounds, self.objective), Spent(self.rounds, self.evaluated, self.budget)
+        known = self.knowledge().measured() if self.budget else self.knowledge()
+        return decide(self.truth.table, known, goal, self.policy, spent)
 
     def walk(self, most: int = 400) -> Finished:
         """To the end; nothing is ever asked for twice."""
         for _ in range(most):
-            decision = self.decide()
-            self.walked.append(decision)
-            match decision:
-                case Finished():
-                    return decision
-                case NeedMeasurements(requests):
-                    assert requests
-                    assert self.settled.isdisjoint(requests)
-                    self.settled.update(requests)
-                case NeedEvaluation(selection):
-                    assert selection.variants not in self.joint
-                    self._evaluate(selection)
-                case NeedRun(selection):
-                    assert selection not in [each.selection for each in self.runs]
-                    self._run(selection)
+            if isinstance(decision := self.step(), Finished):
+                return decision
         raise AssertionError(f"no end after {most} decisions: {self.walked[-3:]}")
+
+    def step(self) -> Decision:
+        """One decision and what follows from it."""
+        decision = self.decide()
+        self.walked.append(decision)
+        match decision:
+            case NeedMeasurements(requests):
+                assert requests
+                assert self.settled.isdisjoint(requests)
+                self.settled.update(requests)
+            case NeedEvaluation(selection):
+                assert selection.variants not in self.joint
+                self._evaluate(selection)
+            case NeedRun(selection):
+                assert selection not in [each.selection for each in self.runs]
+                self._run(selection)
+        return decision
 
     def _evaluate(self, selection: Selection) -> None:
         chosen = candidates_of(self.truth.table, selection)

@@ -1,0 +1,58 @@
+"""What is worth measuring: whatever could still change the choice by more than the tolerance. Pure.
+
+Optimism in the face of uncertainty (Lai and Robbins 1985, "Asymptotically efficient adaptive allocation
+rules"): every kernel that is only predicted is taken to be as fast as its error bar allows. Where even then
+the solver finds nothing that is better than the proposal by more than the tolerance, no measurement can
+change the choice; else what makes that configuration so good is measured, and all begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from cluster.model import Knowledge, problem_of
+from cluster.problem import Infeasible, Limits, Objective, Totals
+from cluster.selection import Selection, requests_of, select
+from cluster.solver import solve
+from cluster.table import Table
+
+PASSES: Final = 4
+"""Configurations that are looked at in one go: each of them may be as good as it looks, or not."""
+
+
+def worth_measuring(
+    table: Table,
+    knowledge: Knowledge,
+    limits: Limits,
+    objective: Objective,
+    gains: Callable[[Totals], bool],
+    forbidden: tuple[tuple[str, ...], ...] = (),
+) -> tuple[str, ...]:
+    """Requests of configurations within the limits that might be better: ``gains`` says by their totals.
+
+    After each the next one is looked for as though the kernels of those before took what is predicted.
+    """
+    at_best = dict(knowledge.at_best_s)
+    found: dict[str, None] = {}
+    for _ in range(PASSES if at_best else 0):
+        optimistic = replace(knowledge, latency_s={**knowledge.latency_s, **at_best})
+        problem = replace(problem_of(table, optimistic), forbidden=forbidden)
+        outcome = solve(problem, limits, objective)
+        if isinstance(outcome, Infeasible) or not gains(outcome.totals):
+            break
+        new = [each for each in _requests(table, outcome.variants, optimistic) if each in at_best]
+        if not new:
+            break
+        found.update(dict.fromkeys(new))
+        for request in new:
+            del at_best[request]
+    return tuple(found)
+
+
+def _requests(table: Table, variants: tuple[str, ...], knowledge: Knowledge) -> tuple[str, ...]:
+    """Of these variants with the tiles that may be the fastest."""
+    chosen = [table.candidate(index, key) for index, key in enumerate(variants)]
+    selection: Selection = select(chosen, knowledge.latency_s)
+    return requests_of(table, selection)
