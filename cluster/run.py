@@ -179,12 +179,16 @@ class Execution:
         return Policy(verify.rounds, verify.headroom, verify.evaluations, tolerance, verify.confidence)
 
     def _wanted(self) -> dict[str, list[str]]:
-        share = self._site.job.measure.predicted_share
-        return {
-            name: [
-                each for each in first_requests(plan.table, share) if each not in self._ledger.settled(name)
-            ]
+        stated = self._site.job.measure
+        first = {
+            name: plan.table.requests
+            if stated.everything
+            else first_requests(plan.table, stated.predicted_share)
             for name, plan in self._plans.items()
+        }
+        return {
+            name: [each for each in keys if each not in self._ledger.settled(name)]
+            for name, keys in first.items()
         }
 
     def _common(self) -> dict[str, list[str]]:

@@ -109,7 +109,9 @@ class MeasureSettings(Settings):
     cool_down_s: float = Field(default=60.0, ge=0)
     """... or for so long at most; what is measured then is marked."""
     predicted_share: Share = 0.25
-    """Of the kernels: predicted instead of measured, unless a chosen configuration needs them."""
+    """Of the kernels that would be measured before the first choice: left to be predicted."""
+    everything: bool = False
+    """Measure each kernel with each of its tiles before anything is chosen: hours, for large networks."""
     tolerance_pp: float = Field(default=0.1, ge=0)
     """What no further measurement could lose less than the choice by is not measured any more, in percentage
     points..."""

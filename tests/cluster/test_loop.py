@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ray.exceptions import RayTaskError, WorkerCrashedError
 
+from cluster.budget import UNLIMITED, Budget
 from cluster.coordinator import Coordinator
 from cluster.decision import Finished, Policy, holds
 from cluster.events import Build, Evaluate, EvaluateJointly, Measure, RunConfiguration
@@ -208,6 +209,7 @@ class Site:
     common: int = 0
     shared: bool = False
     dies: Callable[[Selection], bool] = lambda _: False
+    budget: Budget = UNLIMITED
 
     def play(self, seed: int = 1) -> Coordinator:
         table = self.plan.table
@@ -234,7 +236,7 @@ class Site:
             recorder = Recorder(ledger, list(approximations), lambda *_: 30_000)
             self.fleet, self.crew = Fleet(list(self.script)), Crew(Random(seed), self.fault)
             rounds = Rounds(self.folder / "rounds.json", "terms")
-            terms = Terms({"lab": Goal(self.bounds)}, Policy(5, 0.05), self.patience_s)
+            terms = Terms({"lab": Goal(self.bounds)}, Policy(5, 0.05), self.patience_s, self.budget)
             self.work = work = Work(truth, approximations, self.speeds, self.oddities, dies=self.dies)
             Loop(coordinator, ledger, recorder, rounds, self.crew, self.fleet, work, terms).run(
                 lambda _: None
@@ -276,6 +278,17 @@ def test_a_second_play_does_nothing_anew(plan: ClassPlan, tmp_path: Path) -> Non
     assert_holds(site, site.play(), ONE)
     assert site.rows == rows
     assert first.outcomes == site.play().outcomes
+
+
+def test_a_budget_ends_measuring_and_the_best_of_what_is_known_is_verified(
+    plan: ClassPlan, tmp_path: Path
+) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = Site(plan, tmp_path / "whole")
+    whole.play()
+    site = Site(plan, tmp_path, budget=Budget(measurements=4))
+    assert_holds(site, site.play(), ONE)
+    assert len(site.measured) < len(whole.measured)
 
 
 def kinds(site: Site, device: DeviceKey) -> list[str]:
