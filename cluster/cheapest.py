@@ -18,7 +18,7 @@ from cluster.model import problem_of
 from cluster.needs import Decision, NeedEvaluation, NeedMeasurements
 from cluster.problem import Infeasible, Limits, Problem, Totals, totals_of
 from cluster.search import Search
-from cluster.solver import solve
+from cluster.solver import Solver
 
 NARROW = 1.05
 """Divergences are told apart if they differ by more than this factor."""
@@ -120,23 +120,23 @@ class Cheapest(Search):
         What is known on the way costs nothing. ``None`` where there is nothing left between the best one and
         what surely loses too much.
         """
-        span = self._span(problem, best)
+        solver, span = Solver(problem), self._span(problem, best)
         while (target := self._target(span)) is not None:
             limits = replace(self._inside(), divergence=target)
-            outcome = solve(problem, limits, self.goal.solved)
+            outcome = solver.solve(limits, self.goal.solved)
             if isinstance(outcome, Infeasible) or (best and not self._cheaper(outcome.totals, best)):
-                if need := self._cheapening(best.totals if best else None, limits, problem):
+                if need := self._cheapening(best.totals if best else None, limits, solver.problem):
                     return need
                 span = replace(span, low=target)
                 continue
             if need := self.unmeasured(self.selection(outcome)):
                 return need
-            if need := self._cheapening(outcome.totals, limits, problem):
+            if need := self._cheapening(outcome.totals, limits, solver.problem):
                 return need
             if outcome.variants not in self.knowledge.joint:
                 return NeedEvaluation(self.selection(outcome))
             if outcome.totals.divergence <= span.low:
-                problem = replace(problem, forbidden=(*problem.forbidden, outcome.variants))
+                solver = solver.forbidding(outcome.variants)
             else:
                 span = replace(span, tried=(*span.tried, target))
         return None

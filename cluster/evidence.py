@@ -8,16 +8,18 @@ from cluster.choices import Choices
 from cluster.decision import UNIFORM
 from cluster.delivery import Delivery
 from cluster.device_result import DeviceResult
+from cluster.frontier import frontier
 from cluster.ledger import Ledger, class_of
 from cluster.report import Evidence, KernelEstimate
-from cluster.solver import frontier
 from cost_model.features import Sample
 from cost_model.held_out import select_held_out
 from cost_model.latency import LatencyModel
 from runtime.configuration import Costs
 
 HELD_OUT_SHARE = 0.25
-POINTS = 24
+RESOLUTION = 0.02
+"""Of the figure, as a share of the latencies."""
+MEMORY_LEVELS = 4
 
 
 def evidence_of(
@@ -30,10 +32,15 @@ def evidence_of(
         cpu=cpu,
         exact=delivery.exact_result(device).configuration,
         references=_references(delivery.ledger, device),
-        frontier=tuple(choices.costs(each) for each in frontier(choices.problem, points=POINTS)),
+        frontier=_frontier(choices),
         kernels=tuple(estimates),
         marks=str(delivery.ledger.marks(device)),
     )
+
+
+def _frontier(choices: Choices) -> tuple[Costs, ...]:
+    found = frontier(choices.problem, resolution=RESOLUTION, memory_levels=MEMORY_LEVELS)
+    return tuple(choices.costs(each) for each in found)
 
 
 def estimates_of(ledger: Ledger) -> dict[str, list[KernelEstimate]]:

@@ -10,7 +10,7 @@ from cluster.needs import Decision, Finished, NeedMeasurements, NeedRun
 from cluster.problem import Infeasible, Limits, Problem, Totals
 from cluster.search import Search
 from cluster.selection import Selection
-from cluster.solver import solve
+from cluster.solver import Solver
 
 
 def nearest_bounds(
@@ -32,14 +32,14 @@ class LeastLoss(Search):
 
     def next(self) -> Decision:
         """What to do next."""
-        problem, target = problem_of(self.table, self.knowledge), self.target()
+        solver, target = Solver(problem_of(self.table, self.knowledge)), self.target()
         while True:
-            outcome = solve(problem, target)
+            outcome = solver.solve(target)
             if isinstance(outcome, Infeasible):
-                hope = self.worthwhile(_whatever, target, "divergence", problem.forbidden)
+                hope = self.worthwhile(_whatever, target, "divergence", solver.problem.forbidden)
                 return hope or self.verified() or self.best_effort(outcome)
             selection = self.selection(outcome)
-            if more := self.unmeasured(selection) or self._improving(outcome.totals, target, problem):
+            if more := self.unmeasured(selection) or self._improving(outcome.totals, target, solver.problem):
                 return more
             if need := self.needed(selection):
                 return need
@@ -55,7 +55,7 @@ class LeastLoss(Search):
                 return self.no_better(selection) or self.try_on_device(selection)
             if self.held(run):
                 return self.verified() or Finished("holds", selection)
-            problem = replace(problem, forbidden=(*problem.forbidden, outcome.variants))
+            solver = solver.forbidding(outcome.variants)
 
     def _improving(self, proposal: Totals, target: Limits, problem: Problem) -> NeedMeasurements | None:
         """What might lead to a configuration that loses less, by more than the tolerance."""

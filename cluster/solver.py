@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from cluster.integer_program import IntegerProgram
+from cluster.path_program import NotAnsweredError, PathProgram
 from cluster.problem import (
-    OBJECTIVES,
     Infeasible,
     Limits,
     Objective,
@@ -27,74 +27,82 @@ __all__ = [
     "Option",
     "Problem",
     "Solution",
+    "Solver",
     "SolverError",
     "Totals",
-    "frontier",
     "solve",
     "totals_of",
 ]
 
 
+class Solver:
+    """A problem prepared for one question after another: a new bound is answered in milliseconds.
+
+    Paths between proven bounds answer nearly everything; what they leave open the integer program answers.
+    """
+
+    def __init__(self, problem: Problem, *, time_limit_s: float = 30.0) -> None:
+        self.problem = problem
+        self._time_limit_s = time_limit_s
+        self._paths = _paths(problem)
+        self._program: IntegerProgram | None = None
+
+    def forbidding(self, *variants: tuple[str, ...]) -> Solver:
+        """The same without these configurations; shares what is prepared."""
+        other = object.__new__(Solver)
+        other.problem = replace(self.problem, forbidden=(*self.problem.forbidden, *variants))
+        other._time_limit_s, other._program = self._time_limit_s, None
+        other._paths = self._paths and self._paths.without(other.problem)
+        return other
+
+    def solve(self, limits: Limits, objective: Objective = "divergence") -> Solution | Infeasible:
+        """The configuration with the least ``objective`` within the limits, or what would become feasible.
+
+        Raises ``SolverError`` for a bound that is not positive, or if time is up before anything is found.
+        """
+        for quantity, bound in limits.given().items():
+            if not (bound > 0 or (quantity == "divergence" and bound == 0)):
+                raise SolverError(f"the {quantity} bound is {bound}; state a positive one, or leave it out")
+        return self.minimise(objective, limits) or self._diagnose(limits)
+
+    def minimise(self, objective: Objective, limits: Limits) -> Solution | None:
+        """The best configuration within the limits; ``None`` if there is none."""
+        if self._paths is not None:
+            with suppress(NotAnsweredError):
+                return self._paths.minimise(objective, limits, self._time_limit_s)
+        return self._integers().minimise(objective, limits)
+
+    def _integers(self) -> IntegerProgram:
+        self._program = self._program or IntegerProgram(self.problem, self._time_limit_s)
+        return self._program
+
+    def undominated(self, x: Objective, y: Objective, resolution: float) -> list[Solution] | None:
+        """Everything that nothing beats in two costs that add up; ``None`` where paths do not tell."""
+        if self._paths is None or self.problem.forbidden or "memory" in (x, y):
+            return None
+        return self._paths.pairs(x, y, resolution)
+
+    def _diagnose(self, limits: Limits) -> Infeasible:
+        found = {name: self.minimise(name, limits.without(name)) for name in limits.given()}
+        nearest = {str(name): each.totals.of(name) if each else None for name, each in found.items()}
+        return Infeasible(nearest, self._least_violation(limits, [each for each in found.values() if each]))
+
+    def _least_violation(self, limits: Limits, start: Sequence[Solution]) -> Solution | None:
+        if self._paths is not None:
+            with suppress(NotAnsweredError):
+                return self._paths.least_violation(limits, start, self._time_limit_s)
+        return self._integers().least_violation(limits)
+
+
+def _paths(problem: Problem) -> PathProgram | None:
+    try:
+        return PathProgram(replace(problem, forbidden=())).without(problem)
+    except NotAnsweredError:
+        return None
+
+
 def solve(
     problem: Problem, limits: Limits, objective: Objective = "divergence", *, time_limit_s: float = 30.0
 ) -> Solution | Infeasible:
-    """The configuration with the least ``objective`` within the limits, or what would become feasible.
-
-    Raises ``SolverError`` for a bound that is not positive, or if time is up before anything is found.
-    """
-    for quantity, bound in limits.given().items():
-        if not (bound > 0 or (quantity == "divergence" and bound == 0)):
-            raise SolverError(f"the {quantity} bound is {bound}; state a positive one, or leave it out")
-    program = IntegerProgram(problem, time_limit_s)
-    return program.minimise(objective, limits) or _diagnose(program, limits)
-
-
-def frontier(
-    problem: Problem,
-    *,
-    points: int = 16,
-    memory_bounds: Iterable[float | None] = (None,),
-    time_limit_s: float = 30.0,
-) -> tuple[Solution, ...]:
-    """Configurations none of which is worse than another in everything, by rising latency.
-
-    Epsilon-constraint: the least divergence under ``points`` latency bounds, in equal steps between the
-    fastest and the most accurate configuration, for each of the memory bounds.
-    """
-    program = IntegerProgram(problem, time_limit_s)
-    found = {each.choice: each for bound in memory_bounds for each in _sweep(program, bound, points)}
-    return tuple(sorted(_undominated(found.values()), key=lambda each: each.totals.latency_s))
-
-
-def _sweep(program: IntegerProgram, memory_bytes: float | None, points: int) -> Iterable[Solution]:
-    best = program.minimise("divergence", Limits(memory_bytes=memory_bytes))
-    fastest = program.minimise("latency", Limits(memory_bytes=memory_bytes))
-    if best is None or fastest is None:
-        return
-    yield best
-    for bound_s in np.linspace(best.totals.latency_s, fastest.totals.latency_s, points)[1:]:
-        # The last of linspace may miss the fastest by a rounding.
-        limit_s = max(float(bound_s), fastest.totals.latency_s)
-        if best.totals.latency_s > limit_s:
-            best = (
-                program.minimise("divergence", Limits(latency_s=limit_s, memory_bytes=memory_bytes))
-                or fastest
-            )
-            yield best
-
-
-def _undominated(solutions: Iterable[Solution]) -> list[Solution]:
-    candidates = [(np.array([each.totals.of(name) for name in OBJECTIVES]), each) for each in solutions]
-    return [
-        each
-        for costs, each in candidates
-        if not any((other <= costs).all() and (other < costs).any() for other, _ in candidates)
-    ]
-
-
-def _diagnose(program: IntegerProgram, limits: Limits) -> Infeasible:
-    nearest: dict[str, float | None] = {}
-    for quantity in limits.given():
-        solution = program.minimise(quantity, limits.without(quantity))
-        nearest[quantity] = solution.totals.of(quantity) if solution else None
-    return Infeasible(nearest, program.least_violation(limits))
+    """What ``Solver.solve`` says of one question."""
+    return Solver(problem, time_limit_s=time_limit_s).solve(limits, objective)

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Final
 
 from cluster.model import Knowledge, problem_of
-from cluster.problem import Infeasible, Limits, Objective, Totals
+from cluster.problem import Limits, Objective, Totals
 from cluster.selection import Selection, requests_of, select
-from cluster.solver import solve
+from cluster.solver import Solver
 from cluster.table import Table
 
 PASSES: Final = 4
@@ -39,8 +39,8 @@ def worth_measuring(
     for _ in range(PASSES if at_best else 0):
         optimistic = replace(knowledge, latency_s={**knowledge.latency_s, **at_best})
         problem = replace(problem_of(table, optimistic), forbidden=forbidden)
-        outcome = solve(problem, limits, objective)
-        if isinstance(outcome, Infeasible) or not gains(outcome.totals):
+        outcome = Solver(problem).minimise(objective, limits)
+        if outcome is None or not gains(outcome.totals):
             break
         new = [each for each in _requests(table, outcome.variants, optimistic) if each in at_best]
         if not new:
