@@ -85,6 +85,8 @@ class Recorder:
             count=effect.count,
             correct=effect.correct,
             divergence=effect.divergence,
+            gained=effect.gained,
+            lost=effect.lost,
         )
         run = NetworkRun(
             configuration=selection.key,
@@ -132,6 +134,8 @@ class Recorder:
             effect.count,
             effect.correct,
             effect.divergence,
+            gained=effect.gained,
+            lost=effect.lost,
         )
 
     def _named(self, variants: Sequence[str]) -> dict[str, str]:

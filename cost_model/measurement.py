@@ -104,6 +104,10 @@ class Evaluation:
     """Mean Kullback-Leibler divergence of the softmax from the exact network's, in nats."""
     confidences: tuple[float, ...] = ()
     """Largest softmax probability of every sample in order, where it was kept."""
+    gained: int | None = None
+    """Answers that are right here and wrong in the exact network..."""
+    lost: int | None = None
+    """... and the other way round; ``None`` in stores of schema 3 and before."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.correct <= self.count or self.count == 0 or not isfinite(self.divergence):
@@ -116,6 +120,11 @@ class Evaluation:
     def accuracy(self) -> float:
         """Share of samples answered correctly, 0 to 1."""
         return self.correct / self.count
+
+    @property
+    def turned(self) -> tuple[int, int] | None:
+        """Answers gained and lost, where they were kept."""
+        return None if self.gained is None or self.lost is None else (self.gained, self.lost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -18,14 +18,15 @@ from cost_model.measurement import Evaluation, Measurement, NetworkRun
 
 APPLICATION_ID = 0x424C4E4B
 """``BLNK``, in the file's header: tells our files from any other SQLite database."""
-VERSION = 2
+VERSION = 4
 OLDEST_VERSION = 1
-"""Stores from this version on are kept: opened for writing they gain the tables that came later."""
+"""Stores from this version on are kept: opened for writing they gain what came later."""
 
 Record = TypeVar("Record", Measurement, Evaluation, NetworkRun, DeviceEvent)
 Floats = tuple[float, ...]
 Conditions = Mapping[str, float | str]
 _SQL_TYPES = {str: "TEXT", str | None: "TEXT", int: "INTEGER", bool: "INTEGER", float: "REAL"} | {
+    int | None: "INTEGER",
     Floats: "BLOB",
     Conditions: "TEXT",
 }
@@ -43,6 +44,8 @@ class Table(Generic[Record]):
     """SQL condition of a row after which there is nothing left to measure."""
     since: int = OLDEST_VERSION
     """The schema's version that this table came with."""
+    added: Mapping[str, int] = field(default_factory=dict)
+    """Columns that came later, with the version; they may be empty, and are in older rows."""
 
     @cached_property
     def columns(self) -> dict[str, Any]:
@@ -53,16 +56,23 @@ class Table(Generic[Record]):
     @property
     def create(self) -> tuple[str, ...]:
         """The table and the triggers that keep it append-only."""
-        columns = [
-            f"{name} {_SQL_TYPES[kind]}{'' if kind == str | None else ' NOT NULL'}"
-            for name, kind in self.columns.items()
-        ]
+        columns = [self._column(name) for name in self.columns]
         table = (
             f"CREATE TABLE {self.name} (id INTEGER PRIMARY KEY, take INTEGER NOT NULL, "
             "appended_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')), "
             f"{', '.join(columns)}, UNIQUE ({', '.join(self.identity)}, take)) STRICT"
         )
         return table, self._forbid("UPDATE"), self._forbid("DELETE")
+
+    def steps(self, version: int) -> tuple[str, ...]:
+        """What a store of that version lacks: the whole table, or the columns that came later."""
+        if self.since > version:
+            return self.create
+        return tuple(
+            f"ALTER TABLE {self.name} ADD COLUMN {self._column(name)}"
+            for name, since in self.added.items()
+            if since > version
+        )
 
     def insert(self, force: bool, within: tuple[str, ...] = ()) -> str:
         """Append one more take; unless forced only where no settled one exists.
@@ -77,10 +87,14 @@ class Table(Generic[Record]):
         take = f"(SELECT COUNT(*) FROM {self.name} WHERE {same})"  # noqa: S608
         return f"INSERT INTO {self.name} (take, {names}) SELECT {take}, {values}{condition}"
 
-    def select(self, given: tuple[str, ...]) -> str:
-        """Rows with these columns as given, all where none is, in the order they were appended."""
+    def select(self, given: tuple[str, ...], version: int) -> str:
+        """Rows with these columns as given, all where none is, in the order they were appended.
+
+        Of a store of that version: what it has no column for is empty.
+        """
         condition = " AND ".join(f"{name} = ?" for name in given) or "TRUE"
-        return f"SELECT {', '.join(self.columns)} FROM {self.name} WHERE {condition} ORDER BY id"  # noqa: S608
+        columns = (name if self.added.get(name, 0) <= version else "NULL" for name in self.columns)
+        return f"SELECT {', '.join(columns)} FROM {self.name} WHERE {condition} ORDER BY id"  # noqa: S608
 
     def encode(self, record: Record) -> dict[str, Any]:
         """Column name to SQLite value."""
@@ -90,6 +104,10 @@ class Table(Generic[Record]):
         """The record that ``encode`` was given."""
         values = zip(self.columns.items(), row, strict=True)
         return self.record(**{name: _decode(kind, value) for (name, kind), value in values})
+
+    def _column(self, name: str) -> str:
+        kind = self.columns[name]
+        return f"{name} {_SQL_TYPES[kind]}{'' if kind in (str | None, int | None) else ' NOT NULL'}"
 
     def _forbid(self, action: str) -> str:
         return (
@@ -105,7 +123,12 @@ MEASUREMENTS = Table(
     # A failure may be the device's: a later attempt is another take without being forced.
     settled="failure IS NULL",
 )
-EVALUATIONS = Table("evaluations", Evaluation, identity=("network", "samples", "versions", "configuration"))
+EVALUATIONS = Table(
+    "evaluations",
+    Evaluation,
+    identity=("network", "samples", "versions", "configuration"),
+    added={"gained": 4, "lost": 4},
+)
 RUNS = Table(
     "runs",
     NetworkRun,

@@ -47,8 +47,8 @@ class Store:
 
     Opened for writing it is made if it does not exist, and no other process can write until it is closed.
     Opened with ``readonly=True`` it needs no lock and sees every committed append of a writer at work.
-    A store of an older schema keeps its rows: opened for writing it gains the tables it lacks, read-only it
-    answers as though they were empty.
+    A store of an older schema keeps its rows: opened for writing it gains the tables and columns it lacks,
+    read-only it answers as though they were empty.
     Raises ``StoreError`` for a file that is no store, damaged, locked, or of a newer BlinkNet.
     """
 
@@ -151,7 +151,9 @@ class Store:
         with self._explained("read"):
             if not self._holds(table):
                 return iter(())
-            rows = self._connection.execute(table.select(tuple(given)), tuple(given.values())).fetchall()
+            rows = self._connection.execute(
+                table.select(tuple(given), self._version()), tuple(given.values())
+            ).fetchall()
         return map(table.decode, rows)
 
     def _count(self, table: Table[Any]) -> int:
@@ -168,7 +170,7 @@ class Store:
 
     def _prepare(self) -> None:
         if not self.readonly and self._is_empty():
-            self._create(since=OLDEST_VERSION)
+            self._create(version=0)
         # Nothing may be changed, not even the journal's mode, before it is known that the file is a store.
         self._check_version()
         if not self.readonly:
@@ -176,15 +178,15 @@ class Store:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._check_pages()
             if (version := self._version()) < VERSION:
-                self._create(since=version + 1)
+                self._create(version)
 
     def _is_empty(self) -> bool:
         return bool(self._connection.execute("SELECT COUNT(*) = 0 FROM sqlite_master").fetchone()[0])
 
-    def _create(self, since: int) -> None:
-        """Add the tables that came with that version of the schema or later."""
+    def _create(self, version: int) -> None:
+        """Add what a store of that version of the schema lacks."""
         with self._transaction():
-            for statement in (each for table in TABLES if table.since >= since for each in table.create):
+            for statement in (each for table in TABLES for each in table.steps(version)):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -33,8 +33,20 @@ def count_right(answers: Answers, labels: Mapping[int, Labels]) -> tuple[int, in
     ``labels`` are those of an output by its position among them: ``(n,)``, one for all positions of a sample,
     or ``(n, ...)`` with one for each. Every position counts.
     """
-    hits = [
+    hits = _hits(answers, labels)
+    return sum(int(each.sum()) for each in hits), sum(each.size for each in hits)
+
+
+def count_turned(before: Answers, after: Answers, labels: Mapping[int, Labels]) -> tuple[int, int]:
+    """How many labels are met after and not before, and how many before and not after."""
+    pairs = list(zip(_hits(before, labels), _hits(after, labels), strict=True))
+    gained = sum(int((new & ~old).sum()) for old, new in pairs)
+    return gained, sum(int((old & ~new).sum()) for old, new in pairs)
+
+
+def _hits(answers: Answers, labels: Mapping[int, Labels]) -> list[NDArray[np.bool_]]:
+    """Of each output with labels, ``(n, positions)``: which of them are met."""
+    return [
         by_class(answers[index]).argmax(axis=1) == each.reshape(len(each), -1)
         for index, each in labels.items()
     ]
-    return sum(int(each.sum()) for each in hits), sum(each.size for each in hits)

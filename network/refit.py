@@ -11,7 +11,7 @@ its weights, and only its bias is corrected. Kernels stay what they were: a refi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -24,17 +24,39 @@ from network.approximations.rows import behind_relu, regress, ridge_inverse, sam
 from network.approximations.stages import Convolve, Stages
 from network.execute import Executor, as_read
 from network.layers import Layer
+from network.recent import Recent, chained, fitted_bytes
 from network.variants import Fitted, Variant
 
 PROPAGATED_BYTES = 512 << 20
 """Of the largest tensor, over all samples that are sent through the configuration."""
+NOTHING_KEPT = 0
 
 
-def refit(known: Catalogue, chosen: Mapping[str, Variant], executor: Executor) -> dict[str, Fitted]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Refitted:
+    """One layer of a configuration, with all layers ahead of it as they are."""
+
+    fitted: Fitted
+    outputs: NDArray[Any]
+    """``(n, h, w, c)`` in the form that its variant writes, of the calibration samples."""
+
+    @property
+    def nbytes(self) -> int:
+        """What keeping it takes."""
+        return self.outputs.nbytes + fitted_bytes(self.fitted)
+
+
+def refit(
+    known: Catalogue,
+    chosen: Mapping[str, Variant],
+    executor: Executor,
+    recent: Recent[Refitted] | None = None,
+) -> dict[str, Fitted]:
     """The chosen variants, by layer, fitted to each other.
 
     Layers with nothing approximated ahead of them are as the catalogue has them. The same choice gives the
-    same result.
+    same result, and so does the same choice for everything ahead of a layer: ``recent``, of this catalogue
+    alone, holds what earlier calls have solved for.
     """
     if all(_is_exact(variant) for variant in chosen.values()):
         return {name: known.fitted(variant) for name, variant in chosen.items()}
@@ -43,21 +65,38 @@ def refit(known: Catalogue, chosen: Mapping[str, Variant], executor: Executor) -
         for variant in chosen.values()
         for kernel in variant.kernels
     )
-    found: dict[str, Fitted] = {}
-    values: dict[str, NDArray[Any]] = {}
+    recent = Recent(NOTHING_KEPT) if recent is None else recent
+    found: dict[str, Refitted] = {}
+    keys: dict[str, str] = {}
     images = _images(known)
     changed: set[str] = set()
     for layer in known.network.layers:
         variant = chosen[layer.name]
-        given = [values[name] for name in layer.inputs] or [images[layer.name]]
-        if changed & set(layer.inputs) and layer.has_weights:
-            found[layer.name] = _in_place(known, variant, *given)
-        else:
-            found[layer.name] = known.fitted(variant)
-        if changed & set(layer.inputs) or not _is_exact(variant):
+        keys[layer.name] = key = chained(
+            layer.name, variant.key, behind=(keys[name] for name in layer.inputs)
+        )
+        disturbed = bool(changed & set(layer.inputs))
+        if disturbed or not _is_exact(variant):
             changed.add(layer.name)
-        values[layer.name] = _run(executor, layer, found[layer.name], given)
-    return found
+        if (kept := recent.get(key)) is None:
+            given = [found[name].outputs for name in layer.inputs] or [images[layer.name]]
+            kept = _refitted(known, layer, variant, given, disturbed, executor)
+            recent.keep(key, kept, kept.nbytes)
+        found[layer.name] = kept
+    return {name: each.fitted for name, each in found.items()}
+
+
+def _refitted(
+    known: Catalogue,
+    layer: Layer,
+    variant: Variant,
+    given: list[NDArray[Any]],
+    disturbed: bool,
+    executor: Executor,
+) -> Refitted:
+    """A layer that is given these inputs; fitted to them where they are not the exact network's."""
+    fitted = _in_place(known, variant, *given) if disturbed and layer.has_weights else known.fitted(variant)
+    return Refitted(fitted, _run(executor, layer, fitted, given))
 
 
 def _is_exact(variant: Variant) -> bool:

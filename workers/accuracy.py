@@ -6,24 +6,29 @@ the host, for all device classes at once.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from network.answers import Answers, Labels, by_class, count_right
+from network.answers import Answers, Labels, by_class, count_right, count_turned
 from network.approximations import Catalogue
-from network.execute import SAMPLES, Executor, answers_of, as_read, first_tiles, samples_of
+from network.execute import SAMPLES, Executor, answers_of, as_read, samples_of
 from network.layers import Layer, Network
-from network.refit import refit
+from network.recent import Recent
+from network.refit import Refitted, refit
 from network.samples import Samples
 from network.variants import Fitted, Variant
 from workers.build import keep_to
+from workers.suffix import Outputs, answers_behind
 
 EXACT = "exact"
+KEPT_BYTES: Final = 256 << 20
+"""Of refitted layers, and as much again of outputs, that a worker keeps from configurations before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,10 @@ class Effect:
     correct: int
     count: int
     """Labels: one a sample, or one for each position of it where outputs have positions."""
+    gained: int | None = None
+    """Of these, met now and not by the exact network..."""
+    lost: int | None = None
+    """... and met by the exact network and not now; ``None`` where nobody compared them one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,24 @@ class Bench:
         """The network itself."""
         return self.known.network
 
+    @property
+    def key(self) -> str:
+        """Of everything that a configuration's parameters and answers follow from."""
+        digest = hashlib.sha256(f"{self.network.sha256} {self.samples.sha256}".encode())
+        for layer in self.network.inputs:
+            digest.update(np.ascontiguousarray(self.known.contexts[layer.name].inputs).tobytes())
+        for name, variants in self.known.variants.items():
+            digest.update("\n".join([name, *(each.key for each in variants)]).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """What a worker process keeps of the configurations that it has refitted and evaluated lately."""
+
+    refitted: Recent[Refitted] = field(default_factory=lambda: Recent(KEPT_BYTES))
+    outputs: Recent[Outputs] = field(default_factory=lambda: Recent(KEPT_BYTES))
+
 
 def evaluate_layer(
     bench: Bench, layer: str, approximations: Sequence[str], cores: Sequence[int]
@@ -74,23 +101,28 @@ def evaluate_layer(
 
 
 def refit_configuration(bench: Bench, keys: Sequence[str], cores: Sequence[int]) -> dict[str, Fitted]:
-    """A whole configuration, a variant's key for each layer, with its layers fitted to each other."""
+    """A whole configuration, a variant's key for each layer, with its layers fitted to each other.
+
+    Only from the first layer on in which it differs from those that this process has refitted lately.
+    """
     keep_to(cores)
     chosen = {
         layer.name: bench.known.variant(layer.name, key)
         for layer, key in zip(bench.network.layers, keys, strict=True)
     }
-    return refit(bench.known, chosen, _executor())
+    return refit(bench.known, chosen, _executor(), kept(bench).refitted)
 
 
 def evaluate_configuration(
     bench: Bench, fitted: Mapping[str, Fitted], exact: Answers, cores: Sequence[int]
 ) -> Effect:
-    """Try a whole configuration, a variant for each layer, beside the exact network's answers."""
+    """Try a whole configuration, a variant for each layer, beside the exact network's answers.
+
+    Only from the first layer on in which it differs from those that this process has evaluated lately.
+    """
     keep_to(cores)
-    isa = _executor().target.isa
-    choices = {layer: first_tiles(each, isa) for layer, each in fitted.items()}
-    answers = _executor().run(bench.network, choices, *bench.samples.inputs)
+    network, outputs = bench.network, kept(bench).outputs
+    answers = answers_behind(network, fitted, bench.samples.inputs, _executor(), outputs)
     return effect(answers, exact, bench.samples.right)
 
 
@@ -108,7 +140,8 @@ def effect(answers: Answers, exact: Answers, labels: Mapping[int, Labels]) -> Ef
 
     A sample counts as many times as it has positions with a label (``network.answers.count_right``).
     """
-    return Effect(divergence(exact, answers), *count_right(answers, labels))
+    turned = count_turned(exact, answers, labels)
+    return Effect(divergence(exact, answers), *count_right(answers, labels), *turned)
 
 
 def divergence(exact: Answers, answers: Answers) -> float:
@@ -129,6 +162,16 @@ def _divergence(exact: NDArray[np.float32], logits: NDArray[np.float32]) -> floa
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def kept(bench: Bench) -> Kept:
+    """What this process keeps for a bench; of the latest bench alone."""
+    return _kept(bench.key)
+
+
+@lru_cache(maxsize=1)
+def _kept(key: str) -> Kept:  # noqa: ARG001 - another bench, another beginning
+    return Kept()
 
 
 @cache

@@ -44,6 +44,13 @@ def test_of_the_exact_configuration_all_is_known():
     assert JointLoss.beside(exact, exact).upper_pp(0.99) == 0
 
 
+def test_where_turned_answers_were_kept_they_tell_the_doubt():
+    few, many = (JointLoss(1.0, 0.01, 1000, turned) for turned in ((5, 15), (95, 105)))
+    assert few.upper_pp(0.5) == many.upper_pp(0.5) == 1.0
+    assert 1.0 < few.upper_pp(0.9) < many.upper_pp(0.9)
+    assert 1.0 > few.lower_pp(0.9) > many.lower_pp(0.9)
+
+
 def test_it_is_what_evaluations_show():
     exact, other = (Evaluation("n", "s", "{}", "v", 200, correct, 0.25) for correct in (180, 170))
     assert JointLoss.beside(exact, other) == JointLoss(pytest.approx(5.0), 0.25, 200)
