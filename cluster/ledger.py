@@ -273,6 +273,7 @@ class Ledger:
             Selection.from_key(run.configuration),
             Costs(latency_s, run.peak_bytes, run.storage_bytes, loss_pp, answers.accuracy),
             Costs(exact_latency_s, exact.peak_bytes, exact.storage_bytes, 0.0, exact_answers.accuracy),
+            run.spread(self.scope.percentiles[run.device_class]),
         )
 
     def _joint_losses(self, device_class: str) -> dict[tuple[str, ...], JointLoss]:

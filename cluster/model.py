@@ -26,6 +26,8 @@ class Run:
     """Latency is the upper confidence bound of the stated percentile; accuracy is on evaluation samples."""
     exact: Costs
     """The same of the exact configuration, timed interleaved in the same session."""
+    spread: float = 0.0
+    """By which share its sessions differ: what another session may take more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ class Recorder:
             exact_peak_bytes=result.peak_bytes if exact is None else exact.peak_bytes,
             library_bytes=len(executable.library),
             storage_bytes=0,
+            sessions=result.sessions,
         )
         run = replace(run, storage_bytes=self._weigh(run, answers, executable))
         ledger.add_run(run, answers)

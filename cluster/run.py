@@ -103,6 +103,10 @@ class Execution:
 
     def run(self, view: ProgressView) -> Outcome:
         """Measure, decide and verify what is not known yet, then hand everything over."""
+        return self._hand_over(self.settle(view))
+
+    def settle(self, view: ProgressView) -> Coordinator:
+        """Measure, decide and verify until every device has an outcome; nothing is handed over."""
         site = self._site
         write_run(self._folder, self._record({}, finished=False))
         coordinator = Coordinator(
@@ -119,7 +123,17 @@ class Execution:
         fleet = Fleet(site.tracker, self._goals)
         loop = Loop(coordinator, self._ledger, recorder, self._rounds, site.crew, fleet, site.work, terms)
         loop.run(view)
-        return self._hand_over(coordinator)
+        return coordinator
+
+    def result(self, device: str, outcome: Finished) -> DeviceResult:
+        """What an outcome says of the device, with its certificate."""
+        return self._delivery.result(device, outcome, self._rounds.of(device))
+
+    def deploy(self, result: DeviceResult, folder: RunFolder) -> DeviceResult:
+        """Write the result's bundle and the exact one; gives it with the certificate to the last byte."""
+        device = result.configuration.device
+        self._bundle(folder.exact_bundle(device), self._delivery.exact_result(device))
+        return self._bundle(folder.bundle(device), result)
 
     def _hand_over(self, coordinator: Coordinator) -> Outcome:
         """Files of every device first, then those of the whole run."""
@@ -145,9 +159,7 @@ class Execution:
         return {name: each for name, each in found.items() if each is not None and each.kernels}
 
     def _deliver(self, device: str, outcome: Finished) -> DeviceResult:
-        found = self._delivery.result(device, outcome, self._rounds.of(device))
-        result = self._bundle(self._folder.bundle(device), found)
-        self._bundle(self._folder.exact_bundle(device), self._delivery.exact_result(device))
+        result = self.deploy(self.result(device, outcome), self._folder)
         write_result(self._folder, result)
         write_choices(self._folder, self._choices(device))
         return result

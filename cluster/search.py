@@ -111,8 +111,8 @@ class Search:
         return None
 
     def held(self, run: Run) -> bool:
-        """Whether a run kept the bounds so well that it will again."""
-        return holds(run, self.goal.bounds, self.policy.headroom / 2)
+        """Whether a run kept the bounds so well that it will again: by more than its sessions differ."""
+        return holds(run, self.goal.bounds, max(self.policy.headroom / 2, run.spread))
 
     def refusals(self) -> int:
         """Configurations that the calibration samples allow, and the evaluation samples did not."""
@@ -146,17 +146,24 @@ class Search:
     def verified(self, *, comfortably: bool = False) -> Finished | None:
         """The best configuration that held its bounds on the device: chosen by calibration samples.
 
-        What has half the headroom left goes before what just holds, which is not ``comfortably``.
+        What has room left, half the headroom and the spread between its sessions, goes before what just
+        holds, which is not ``comfortably``; of those the one with the most room.
         """
         runs = self.knowledge.runs
-        holding = [run for run in runs if self.held(run)]
-        if not comfortably:
-            holding = holding or [run for run in runs if holds(run, self.goal.bounds)]
-        return Finished("holds", min(holding, key=self._rank).selection) if holding else None
+        if holding := [run for run in runs if self.held(run)]:
+            return Finished("holds", min(holding, key=self._rank).selection)
+        barely = [] if comfortably else [run for run in runs if holds(run, self.goal.bounds)]
+        return Finished("holds", min(barely, key=self._closeness).selection) if barely else None
 
     def closest(self) -> Selection:
         """Of what has run on the device, the one whose worst bound is exceeded least."""
         return min(self.knowledge.runs, key=lambda run: excess(run, self.goal.bounds)).selection
+
+    def _closeness(self, run: Run) -> tuple[float, ...]:
+        """How near a latency is to its bound, in units of what it may take more; less is better."""
+        bound_s = self.goal.bounds.resolve(run.exact).latency_s
+        near = 0.0 if bound_s is None else run.costs.latency_s * (1 + run.spread) / bound_s
+        return near, *self._rank(run)
 
     def _upper_pp(self, variants: tuple[str, ...], confidence: float) -> float:
         joint = self.knowledge.joint.get(variants)

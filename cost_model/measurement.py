@@ -146,6 +146,9 @@ class NetworkRun:
     library_bytes: int
     storage_bytes: int
     """On the device's disk: library, parameters and configuration."""
+    sessions: int | None = None
+    """Processes that the repeats were taken in, equally many in each, one after the other; ``None`` in stores
+    of schema 3 and before."""
 
     def __post_init__(self) -> None:
         where = f"run of {self.configuration} on {self.device}"
@@ -164,6 +167,24 @@ class NetworkRun:
             return False
         reached = quantile_s(self.exact_seconds, percentile / 100)
         return reached > DISTURBED_TAIL * quantile_s(self.exact_seconds, 0.5)
+
+    def spread(self, percentile: float) -> float:
+        """How far apart its sessions are at that percentile, as a share; 0 where there is one only.
+
+        Of the latency by the exact configuration's in the same session, as what moved both says nothing.
+        """
+        parts = zip(self._by_session(self.seconds), self._by_session(self.exact_seconds), strict=True)
+        shares = [
+            quantile_s(own, percentile / 100) / quantile_s(exact, percentile / 100)
+            for own, exact in parts
+            if own and exact
+        ]
+        return (max(shares) - min(shares)) / float(np.median(shares)) if shares else 0.0
+
+    def _by_session(self, seconds: tuple[float, ...]) -> list[tuple[float, ...]]:
+        count = self.sessions or 1
+        size = len(seconds) // count
+        return [seconds[at * size : (at + 1) * size] for at in range(count)]
 
 
 def quantile_s(seconds: tuple[float, ...], p: float) -> float:

@@ -133,6 +133,7 @@ RUNS = Table(
     "runs",
     NetworkRun,
     identity=("network", "device_class", "target", "versions", "configuration", "device"),
+    added={"sessions": 4},
 )
 DEVICE_EVENTS = Table(
     "device_events", DeviceEvent, identity=("device", "at_s", "kind"), settled="FALSE", since=2

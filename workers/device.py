@@ -61,6 +61,8 @@ class RunResult:
     peak_bytes: int
     answers: tuple[NDArray[np.float32], ...]
     """``(samples, *shape)`` of the candidate, for each output."""
+    sessions: int | None = None
+    """Processes that the times were taken in, equally many in each."""
 
 
 class DeviceDriver:
@@ -166,7 +168,7 @@ class DeviceDriver:
         seconds, exact_seconds = (
             tuple(each for part in timed for each in part[name]) for name in (CANDIDATE, EXACT)
         )
-        return RunResult(seconds, exact_seconds, peak, answers)
+        return RunResult(seconds, exact_seconds, peak, answers, SESSIONS)
 
     def _peak_bytes(self, path: Path, candidate: Executable, shapes: Shapes, limit_bytes: int | None) -> int:
         """The peak; above the limit where the network runs without one only."""

@@ -103,3 +103,16 @@ def test_a_run_is_disturbed_where_the_exact_configuration_has_a_long_tail() -> N
     assert not run((1.0e-3,) * 94 + (9e-3,) * 6).disturbed(50)
     assert not run((1.0e-3,) * 99 + (9e-3,)).disturbed(95)
     assert not run(()).disturbed(95)
+
+
+def test_the_spread_of_a_run_is_that_between_its_sessions_beside_the_exact_configuration() -> None:
+    def run(seconds: tuple[float, ...], exact: tuple[float, ...], sessions: int | None) -> NetworkRun:
+        return NetworkRun("c", "n", "v3", "t", "v", "v3.1", seconds, exact, 1, 1, 1, 1, sessions)
+
+    slower_later = (1.0e-3,) * 20 + (1.0e-3,) * 20 + (1.2e-3,) * 20
+    steady = (2e-3,) * 60
+    assert run(slower_later, steady, 3).spread(95) == pytest.approx(0.2)
+    # The device itself was slower: both were.
+    assert run(slower_later, tuple(2 * each for each in slower_later), 3).spread(95) == pytest.approx(0)
+    assert run(slower_later, steady, None).spread(95) == 0
+    assert run(slower_later, (), 3).spread(95) == 0

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cost_model.device_event import DeviceEvent
 from cost_model.errors import CostModelError, StoreError
 from cost_model.measurement import Evaluation, Measurement, NetworkRun, configuration_key
-from cost_model.schema import DEVICE_EVENTS, EVALUATIONS, MEASUREMENTS, VERSION
+from cost_model.schema import DEVICE_EVENTS, MEASUREMENTS, TABLES, VERSION
 from cost_model.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -174,21 +174,22 @@ def make_schema_1(path: Path) -> None:
         store.append_measurements([MEASUREMENT])
     with sqlite3.connect(path) as connection:
         connection.execute(f"DROP TABLE {DEVICE_EVENTS.name}")
-        forget_turned_answers(connection)
+        forget_later_columns(connection)
         connection.execute("PRAGMA user_version = 1")
     connection.close()
 
 
-def forget_turned_answers(connection: sqlite3.Connection) -> None:
-    for column in EVALUATIONS.added:
-        connection.execute(f"ALTER TABLE {EVALUATIONS.name} DROP COLUMN {column}")
+def forget_later_columns(connection: sqlite3.Connection) -> None:
+    for table in TABLES:
+        for column in table.added:
+            connection.execute(f"ALTER TABLE {table.name} DROP COLUMN {column}")
 
 
 def test_evaluations_of_an_older_schema_are_kept_and_newer_ones_say_more(path: Path) -> None:
     with Store(path) as store:
         store.append_evaluations([EVALUATION])
     with sqlite3.connect(path) as connection:
-        forget_turned_answers(connection)
+        forget_later_columns(connection)
         connection.execute("PRAGMA user_version = 3")
     connection.close()
     newer = replace(EVALUATION, configuration="{}", gained=3, lost=5)
