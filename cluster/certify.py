@@ -12,6 +12,7 @@ from cluster.model import Knowledge, predict
 from cluster.selection import Selection, candidate_latency_s, candidates_of
 from cluster.table import Table
 from cost_model.measurement import Evaluation, NetworkRun
+from cost_model.paired import loss_interval_pp
 from network.layers import Network, operator_of
 from runtime.configuration import Certificate, Configuration, LayerChoice, Verdict, percentile_upper_bound
 from tracker.device import DeviceKey
@@ -30,6 +31,8 @@ class Terms:
     confidence: float
     rounds: int
     emulated: bool = False
+    looks: int = 1
+    """Configurations that evaluation samples could refuse; the interval has to hold for all of them."""
 
 
 def configuration_of(
@@ -96,7 +99,19 @@ def certificate_of(
         issued=datetime.now(UTC).date().isoformat(),
         versions={"results": accuracy_versions(), "blinknet": fingerprint()},
         emulated=terms.emulated,
+        answers_gained=answers.gained,
+        answers_lost=answers.lost,
+        **_loss_interval(answers, terms),
     )
+
+
+def _loss_interval(answers: Evaluation, terms: Terms) -> dict[str, float]:
+    """Both ends, wide enough for as many looks at the samples as there were (Bonferroni's correction)."""
+    if answers.turned is None:
+        return {}
+    confidence = 1 - (1 - terms.confidence) / terms.looks
+    low, high = loss_interval_pp(*answers.turned, answers.count, confidence)
+    return {"loss_low_pp": low, "loss_high_pp": high}
 
 
 def renewed(result: DeviceResult, run: RunResult, accuracy: float, samples: int) -> Certificate:
@@ -123,5 +138,8 @@ def renewed(result: DeviceResult, run: RunResult, accuracy: float, samples: int)
         samples=samples,
         issued=datetime.now(UTC).date().isoformat(),
     )
+    if (accuracy, samples) != (before.accuracy, before.samples):
+        # Which answers have turned is not known any more.
+        after = replace(after, answers_gained=None, answers_lost=None, loss_low_pp=None, loss_high_pp=None)
     broken = bounds.resolve(after.exact).violated(after.costs)
     return replace(after, verdict="best effort" if result.nearest else "violated" if broken else "holds")

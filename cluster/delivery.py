@@ -101,9 +101,10 @@ class Delivery:
     ) -> Certificate:
         exact = self.ledger.exact_run(run.device)
         exact_answers = answers if exact is None else self.ledger.answers(exact)
-        percentile = self.goals[run.device_class].bounds.percentile
-        emulated = self._emulated(run.device)
-        terms = Terms(verdict, percentile, self.ledger.scope.confidence, rounds, emulated)
+        bounds, emulated = self.goals[run.device_class].bounds, self._emulated(run.device)
+        looks = max(1, rounds) if bounds.loss or bounds.accuracy else 1
+        confidence = self.ledger.scope.confidence
+        terms = Terms(verdict, bounds.percentile, confidence, rounds, emulated, looks)
         return certificate_of(run, exact or run, answers, exact_answers, terms)
 
     def _write(

@@ -11,7 +11,7 @@ from rich.table import Table
 from cluster.device_result import DeviceResult
 from cluster.run import Outcome
 from cluster.tables import plain_table
-from cluster.texts import costs_cells, nearest_text
+from cluster.texts import costs_cells, loss_text, nearest_text
 from cost_model.speed_factors import SpeedFactor
 
 
@@ -80,4 +80,5 @@ def _verified(result: DeviceResult) -> tuple[str, ...]:
         return ("", "", "", "", "none")
     costs = costs_cells(certificate.costs, certificate.exact, certificate.percentile)
     how = "emulated runs" if certificate.emulated else "runs"
-    return (*costs, f"{certificate.verdict}, {certificate.runs} {how}, {certificate.samples} samples")
+    proof = f"{certificate.verdict}, {certificate.runs} {how}, {certificate.samples} samples"
+    return (*costs, proof + loss_text(certificate))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from runtime.configuration import Costs
+from runtime.configuration import Certificate, Costs
 
 UNITS: Mapping[str, tuple[float, str]] = {
     "latency": (1e3, "ms"),
@@ -43,3 +43,10 @@ def costs_cells(costs: Costs, exact: Costs, percentile: float) -> tuple[str, str
         f"{costs.storage_bytes / 1024:.0f} KiB ({costs.storage_bytes / exact.storage_bytes:.0%})",
         f"{costs.loss_pp:+.2f} pp",
     )
+
+
+def loss_text(certificate: Certificate) -> str:
+    """The interval of the loss, behind something else; nothing where it is not known."""
+    if certificate.loss_low_pp is None or certificate.loss_high_pp is None:
+        return ""
+    return f", loss {certificate.loss_low_pp:+.2f} to {certificate.loss_high_pp:+.2f} pp"

@@ -145,6 +145,14 @@ class Certificate:
     versions: Mapping[str, str]
     emulated: bool = field(default=False, metadata=RARE)
     """Whether the device was an emulated one: its latencies say nothing about a real board."""
+    answers_gained: int | None = field(default=None, metadata=RARE)
+    """Of the samples' labels, met here and not by the exact network..."""
+    answers_lost: int | None = field(default=None, metadata=RARE)
+    """... and the other way round."""
+    loss_low_pp: float | None = field(default=None, metadata=RARE)
+    """With ``confidence`` the true loss is between this..."""
+    loss_high_pp: float | None = field(default=None, metadata=RARE)
+    """... and this, even though each of the ``rounds`` might have been refused for its loss."""
 
     @property
     def costs(self) -> Costs:

@@ -7,6 +7,7 @@ from html import escape
 
 from cluster.report import formats
 from cluster.report.svg import tag
+from cluster.texts import loss_text
 from runtime.configuration import Certificate, Costs
 
 
@@ -49,7 +50,7 @@ def _rows(certificate: Certificate, predicted: Costs) -> Iterator[tuple[str, ...
         "Storage", formats.size, predicted.storage_bytes, verified.storage_bytes, exact.storage_bytes
     )
     foreseen = "" if predicted.accuracy is None else f"{predicted.accuracy:.2%}"
-    loss = f"{-certificate.loss_pp:+.2f} pp"
+    loss = f"{-certificate.loss_pp:+.2f} pp{loss_text(certificate)}"
     yield "Accuracy", foreseen, f"{certificate.accuracy:.2%}", f"{certificate.exact_accuracy:.2%}", loss
 
 

@@ -18,6 +18,7 @@ from cluster.ledger import Ledger, Scope
 from cluster.planning import ClassPlan
 from cluster.recorder import Recorder
 from cluster.selection import Selection, select, selection_of
+from cost_model.paired import loss_interval_pp
 from cost_model.store import Store
 from runtime.bounds import Bounds
 from runtime.configuration import percentile_upper_bound
@@ -75,7 +76,9 @@ def case(small: Small, plan: ClassPlan, tmp_path_factory: pytest.TempPathFactory
         answers = exact_answers(bench, small.samples.inputs, ())
         for selection, start, peak, correct in ((exact, 3e-4, 9000, 30), (int8, 1e-4, 5000, 28)):
             result = RunResult(seconds(start), seconds(3e-4), peak, answers)
-            recorder.run(DEVICE, selection, result, Effect(0.01, correct, 40), executables[selection])
+            recorder.run(
+                DEVICE, selection, result, Effect(0.01, correct, 40, 1, 31 - correct), executables[selection]
+            )
         yield Case(ledger, delivery, exact, int8, executables, answers)
 
 
@@ -98,6 +101,20 @@ def test_the_certificate_is_that_of_the_device_s_run(case: Case):
     assert certificate.loss_pp == pytest.approx(5.0)
     weighed = [each.storage_bytes for each in case.ledger.network_runs(DEVICE)]
     assert [certificate.exact_storage_bytes, certificate.storage_bytes] == weighed
+
+
+def test_a_loss_has_an_interval_that_bears_as_many_looks_as_there_were(case: Case):
+    certificate = case.result().certificate
+    assert certificate is not None
+    assert (certificate.answers_gained, certificate.answers_lost) == (1, 3)
+    # Of two rounds either could have been refused for its loss.
+    low, high = loss_interval_pp(1, 3, 40, 0.95)
+    assert (certificate.loss_low_pp, certificate.loss_high_pp) == (low, high)
+    assert low < certificate.loss_pp < high
+    again = renewed(case.result(), RunResult(seconds(1e-4), seconds(3e-4), 5000, case.answers), 28 / 40, 40)
+    assert (again.loss_low_pp, again.loss_high_pp) == (low, high)
+    others = renewed(case.result(), RunResult(seconds(1e-4), seconds(3e-4), 5000, case.answers), 0.65, 40)
+    assert (others.loss_low_pp, others.answers_lost) == (None, None)
 
 
 @pytest.mark.parametrize(
