@@ -97,8 +97,8 @@ class Execution:
         self._plans = {name: site.plans[name] for name in goals}
         self._started = datetime.now(UTC)
         tables = {name: each.table for name, each in self._plans.items()}
-        self._ledger = Ledger(store, self._scope(), tables)
-        self._delivery = Delivery(site.material.network, site.targets, self._ledger, goals)
+        self.ledger = Ledger(store, self._scope(), tables)
+        self._delivery = Delivery(site.material.network, site.targets, self.ledger, goals)
         self._rounds = Rounds(folder.path / "rounds.json", self._round_terms())
 
     def run(self, view: ProgressView) -> Outcome:
@@ -113,15 +113,15 @@ class Execution:
             self._wanted(),
             self._layers(),
             common=self._common(),
-            measured=self._ledger.measured_by(),
+            measured=self.ledger.measured_by(),
             shared=[name for name in self._plans if site.job.devices[name].configuration == "class"],
             build_slots=build_slots(site.cluster.build_cpus),
         )
         names = [layer.name for layer in site.material.network.layers]
-        recorder = Recorder(self._ledger, names, self._delivery.bundle_bytes)
+        recorder = Recorder(self.ledger, names, self._delivery.bundle_bytes)
         terms = Terms(self._goals, self._policy(), self._site.cluster.patience_s, self._budget)
         fleet = Fleet(site.tracker, self._goals)
-        loop = Loop(coordinator, self._ledger, recorder, self._rounds, site.crew, fleet, site.work, terms)
+        loop = Loop(coordinator, self.ledger, recorder, self._rounds, site.crew, fleet, site.work, terms)
         loop.run(view)
         return coordinator
 
@@ -145,23 +145,23 @@ class Execution:
             else:
                 missing[device] = outcome
         record = self._record({name: each.verdict for name, each in results.items()}, finished=True)
-        estimates = estimates_of(self._ledger)
+        estimates = estimates_of(self.ledger)
         evidence = [self._evidence(each, estimates) for each in results.values()]
         write_atomically(self._folder.report, render(compute(record, evidence)))
         write_run(self._folder, record)
         held_out = [each for several in estimates.values() for each in several if each.held_out]
         errors = tuple(each.error for each in held_out)
-        marks = {device: self._ledger.marks(device) for device in results}
+        marks = {device: self.ledger.marks(device) for device in results}
         return Outcome(self._folder, results, missing, errors, self._factors(results), marks)
 
     def _factors(self, devices: Iterable[str]) -> dict[str, SpeedFactor]:
-        found = {each: self._ledger.factors(class_of(each)).get(each) for each in devices}
+        found = {each: self.ledger.factors(class_of(each)).get(each) for each in devices}
         return {name: each for name, each in found.items() if each is not None and each.kernels}
 
     def _deliver(self, device: str, outcome: Finished) -> DeviceResult:
         result = self.deploy(self.result(device, outcome), self._folder)
         write_result(self._folder, result)
-        write_choices(self._folder, self._choices(device))
+        write_choices(self._folder, self.choices(device))
         return result
 
     def _bundle(self, folder: Path, result: DeviceResult) -> DeviceResult:
@@ -179,9 +179,10 @@ class Execution:
     def _evidence(self, result: DeviceResult, estimates: Mapping[str, list[KernelEstimate]]) -> Evidence:
         device, device_class = result.configuration.device, result.configuration.device_class
         cpu = self._site.descriptions[device_class].cpu
-        return evidence_of(self._delivery, result, self._choices(device), estimates[device_class], cpu)
+        return evidence_of(self._delivery, result, self.choices(device), estimates[device_class], cpu)
 
-    def _choices(self, device: str) -> Choices:
+    def choices(self, device: str) -> Choices:
+        """What the device can choose from, once its exact configuration has run."""
         return self._delivery.choices(device, self._site.job.verify.headroom)
 
     def _policy(self) -> Policy:
@@ -199,7 +200,7 @@ class Execution:
             for name, plan in self._plans.items()
         }
         return {
-            name: [each for each in keys if each not in self._ledger.settled(name)]
+            name: [each for each in keys if each not in self.ledger.settled(name)]
             for name, keys in first.items()
         }
 
@@ -208,7 +209,7 @@ class Execution:
         count = self._site.job.measure.common_requests
         return {
             name: [
-                each for each in common_requests(plan.table, count) if each not in self._ledger.failures(name)
+                each for each in common_requests(plan.table, count) if each not in self.ledger.failures(name)
             ]
             for name, plan in self._plans.items()
         }
@@ -217,7 +218,7 @@ class Execution:
         return [
             layer
             for layer, names in self._site.material.approximations.items()
-            if self._ledger.missing_approximations(layer, names)
+            if self.ledger.missing_approximations(layer, names)
         ]
 
     def _scope(self) -> Scope:
