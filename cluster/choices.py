@@ -15,6 +15,7 @@ from cluster.outputs import OutputError, RunFolder, write_atomically
 from cluster.problem import Infeasible, Problem, Solution
 from cluster.search import target_limits
 from cluster.solver import solve
+from cost_model.loss_bars import Estimate, LossBars
 from cost_model.loss_curve import LossCurve
 from runtime.bounds import Bounds
 from runtime.configuration import Costs
@@ -37,6 +38,8 @@ class Choices:
     objective: Objective = "loss"
     emulated: bool = field(default=False, metadata=RARE)
     """Whether the latencies are those of an emulated device."""
+    bars: LossBars = field(default=LossBars(), metadata=RARE)
+    """How far off a predicted loss may be."""
 
     @property
     def goal(self) -> Goal:
@@ -52,6 +55,11 @@ class Choices:
     def nearest(self, outcome: Infeasible) -> dict[str, float | None]:
         """The nearest feasible bounds, each with the others kept."""
         return nearest_bounds(outcome, self.headroom, self.curve.loss_pp)
+
+    def loss(self, solution: Solution, confidence: float = 0.95) -> Estimate:
+        """Predicted loss of an answer with its bar."""
+        divergence = solution.totals.divergence
+        return self.bars.estimate(self.curve.loss_pp(divergence), divergence, confidence)
 
     def costs(self, solution: Solution) -> Costs:
         """Predicted costs of an answer."""

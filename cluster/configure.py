@@ -64,5 +64,5 @@ def _cells(choices: Choices, bounds: Bounds, answer: Solution | Infeasible) -> t
         return ("", "", "", "", "", "no configuration")
     options = [layer[index] for layer, index in zip(choices.problem.layers, solution.choice, strict=True)]
     named = [(each.layer, approximation_of(each.variant)) for each in options if each.parameter_bytes]
-    costs = costs_cells(choices.costs(solution), choices.exact, bounds.percentile)
-    return (layers_text(named), *costs, verdict)
+    *costs, _ = costs_cells(choices.costs(solution), choices.exact, bounds.percentile)
+    return (layers_text(named), *costs, str(choices.loss(solution)), verdict)

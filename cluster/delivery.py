@@ -73,6 +73,7 @@ class Delivery:
             knowledge.accuracy.curve,
             goal.objective,
             self._emulated(device),
+            knowledge.accuracy.bars,
         )
 
     def write_bundle(self, folder: Path, result: DeviceResult, executable: Executable) -> Bundle:

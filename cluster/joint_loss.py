@@ -6,16 +6,9 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
+from cost_model.loss_curve import CHANGED_PER_ROOT_NAT
 from cost_model.measurement import Evaluation
 from cost_model.paired import loss_quantile_pp
-
-CHANGED_PER_ROOT_NAT = 0.2
-"""Share of answers that turn right or wrong, by the root of the divergence in nats.
-
-A change of the logits moves samples across class boundaries in proportion to its size, and the divergence is
-the square of that. On the shipped networks the factor is 0.18 to 0.21 for configurations that lose up to one
-point (`changed_per_root_nat` of `python -m benchmarks.approximations`).
-"""
 
 
 @dataclass(frozen=True, slots=True)

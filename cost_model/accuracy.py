@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from cost_model.errors import CostModelError
+from cost_model.loss_bars import Estimate, LossBars
 from cost_model.loss_curve import LossCurve, Point
 from cost_model.measurement import Evaluation, configuration_key, configuration_variants
 
@@ -33,6 +34,8 @@ class AccuracyModel:
     known_loss_pp: Mapping[str, float]
     """Configuration key to the loss that was evaluated, for every one that was."""
     curve: LossCurve
+    bars: LossBars
+    """How far off the curve is, by configurations that it did not see."""
 
     @classmethod
     def fit(cls, evaluations: Iterable[Evaluation]) -> AccuracyModel:
@@ -47,7 +50,7 @@ class AccuracyModel:
                 "the exact configuration was never evaluated; evaluate it first: every loss is relative to it"
             )
         divergences = _single_layers(each_with_choice)
-        model = cls(divergences, {}, LossCurve.fit([]))
+        model = cls(divergences, {}, LossCurve.fit([]), LossBars())
         losses = [
             (each, variants, 100 * (exact[-1].accuracy - each.accuracy))
             for each, variants in each_with_choice
@@ -58,7 +61,7 @@ class AccuracyModel:
             if approximated(variants) and model.covers(variants)
         ]
         known = {configuration_key(variants): loss for _, variants, loss in losses}
-        return cls(divergences, known, LossCurve.fit(points))
+        return cls(divergences, known, LossCurve.fit(points), LossBars.fit(points))
 
     def divergence(self, variants: Mapping[str, str]) -> float:
         """Summed divergence of a configuration, in nats; 0 for the exact one.
@@ -78,6 +81,16 @@ class AccuracyModel:
         """
         known = self.known_loss_pp.get(configuration_key(variants))
         return self.curve.loss_pp(self.divergence(variants)) if known is None else known
+
+    def estimate(self, variants: Mapping[str, str], confidence: float = 0.95) -> Estimate:
+        """The same with its bar; one without length where it was evaluated.
+
+        Raises ``CostModelError`` for an approximation that was not evaluated alone.
+        """
+        loss_pp = self.predict_loss_pp(variants)
+        if configuration_key(variants) in self.known_loss_pp:
+            return Estimate(loss_pp, loss_pp, loss_pp)
+        return self.bars.estimate(loss_pp, self.divergence(variants), confidence)
 
     def divergence_for(self, loss_pp: float) -> float:
         """The largest summed divergence that is predicted to lose no more than this: the solver's bound."""

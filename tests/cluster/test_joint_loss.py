@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.joint_loss import CHANGED_PER_ROOT_NAT, JointLoss
+from cluster.joint_loss import JointLoss
+from cost_model.loss_curve import CHANGED_PER_ROOT_NAT
 from cost_model.measurement import Evaluation
 
 counts = st.integers(100, 10_000)
