@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 import numpy as np
 
+from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.measurement import Evaluation, Measurement, NetworkRun
 
@@ -22,7 +23,7 @@ VERSION = 4
 OLDEST_VERSION = 1
 """Stores from this version on are kept: opened for writing they gain what came later."""
 
-Record = TypeVar("Record", Measurement, Evaluation, NetworkRun, DeviceEvent)
+Record = TypeVar("Record", Measurement, Evaluation, NetworkRun, DeviceEvent, ContextReading)
 Floats = tuple[float, ...]
 Conditions = Mapping[str, float | str]
 _SQL_TYPES = {str: "TEXT", str | None: "TEXT", int: "INTEGER", bool: "INTEGER", float: "REAL"} | {
@@ -138,7 +139,15 @@ RUNS = Table(
 DEVICE_EVENTS = Table(
     "device_events", DeviceEvent, identity=("device", "at_s", "kind"), settled="FALSE", since=2
 )
-TABLES: tuple[Table[Any], ...] = (MEASUREMENTS, EVALUATIONS, RUNS, DEVICE_EVENTS)
+CONTEXT_READINGS = Table(
+    "context_readings",
+    ContextReading,
+    identity=(
+        "device_class", "target", "versions", "network", "configuration", "layer", "step", "device",
+    ),
+    since=3,
+)  # fmt: skip
+TABLES: tuple[Table[Any], ...] = (MEASUREMENTS, EVALUATIONS, RUNS, DEVICE_EVENTS, CONTEXT_READINGS)
 
 
 def _encode(kind: Any, value: Any) -> Any:

@@ -13,11 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.errors import StoreError
 from cost_model.measurement import Evaluation, Measurement, NetworkRun
 from cost_model.schema import (
     APPLICATION_ID,
+    CONTEXT_READINGS,
     DEVICE_EVENTS,
     EVALUATIONS,
     MEASUREMENTS,
@@ -43,7 +45,7 @@ _NEXT_STEP = {
 
 
 class Store:
-    """Measurements, evaluations, runs and what happened to devices in one file.
+    """Measurements, readings in context, evaluations, runs and what happened to devices in one file.
 
     Opened for writing it is made if it does not exist, and no other process can write until it is closed.
     Opened with ``readonly=True`` it needs no lock and sees every committed append of a writer at work.
@@ -85,6 +87,10 @@ class Store:
         """All or none; how many were new. ``force`` keeps another take of what is already known."""
         return self._append(RUNS, runs, force)
 
+    def append_context_readings(self, readings: Iterable[ContextReading], *, force: bool = False) -> int:
+        """All or none; how many were new. ``force`` keeps another take of what is already known."""
+        return self._append(CONTEXT_READINGS, readings, force)
+
     def append_device_events(self, events: Iterable[DeviceEvent]) -> int:
         """All or none, each of them another row; how many there were."""
         return self._append(DEVICE_EVENTS, events, force=True)
@@ -112,6 +118,15 @@ class Store:
         """Every run, on any device of the class, in the order they were appended."""
         return tuple(
             self._select(RUNS, network=network, device_class=device_class, target=target, versions=versions)
+        )
+
+    def context_readings(
+        self, device_class: str, target: str, versions: str, network: str | None = None
+    ) -> tuple[ContextReading, ...]:
+        """Every reading on any device of the class, of one network or of all, in the order appended."""
+        given = {"device_class": device_class, "target": target, "versions": versions}
+        return tuple(
+            self._select(CONTEXT_READINGS, **given, **({} if network is None else {"network": network}))
         )
 
     def device_events(self, device: str | None = None) -> tuple[DeviceEvent, ...]:

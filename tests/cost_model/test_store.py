@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.errors import CostModelError, StoreError
 from cost_model.measurement import Evaluation, Measurement, NetworkRun, configuration_key
-from cost_model.schema import DEVICE_EVENTS, MEASUREMENTS, TABLES, VERSION
+from cost_model.schema import CONTEXT_READINGS, DEVICE_EVENTS, MEASUREMENTS, TABLES, VERSION
 from cost_model.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,20 @@ RUN = NetworkRun(
     storage_bytes=800_000,
 )
 
+READING = ContextReading(
+    kernel=MEASUREMENT.kernel,
+    network="n" * 64,
+    layer="conv1",
+    step=0,
+    configuration='[["exact f32>f32"],[[[4,4]]]]',
+    device_class="x86-64-v3",
+    target=KNOWN[1],
+    versions="tvm 0.27",
+    device="x86-64-v3.unit-01",
+    seconds=(1.5e-5, 1.7e-5, 1.4e-5),
+    clock_s=2.5e-8,
+    conditions={"taken": "2026-11-23T18:00:00+00:00"},
+)
 EVENT = DeviceEvent(
     device="x86-64-v3.unit-01",
     kind="quarantined",
@@ -80,11 +95,14 @@ def test_what_was_appended_is_read_back_bit_for_bit(path: Path) -> None:
         assert store.append_measurements([MEASUREMENT, failed]) == 2
         assert store.append_evaluations([EVALUATION]) == 1
         assert store.append_runs([RUN]) == 1
+        assert store.append_context_readings([READING]) == 1
     with Store(path, readonly=True) as store:
         assert store.measurements(*KNOWN) == {MEASUREMENT.kernel: MEASUREMENT, "broken": failed}
         assert store.evaluations("n" * 64, "s" * 64, "tvm 0.27") == {EVALUATION.configuration: EVALUATION}
         assert store.runs("n" * 64, *KNOWN) == (RUN,)
-        assert store.count() == {"measurements": 2, "evaluations": 1, "runs": 1, "device_events": 0}
+        assert store.context_readings(*KNOWN) == (READING,)
+        counts = {"measurements": 2, "evaluations": 1, "runs": 1, "device_events": 0, "context_readings": 1}
+        assert store.count() == counts
 
 
 @settings(max_examples=100)
@@ -168,14 +186,36 @@ def test_an_event_of_an_unknown_kind_or_time_is_refused() -> None:
         replace(EVENT, at_s=float("nan"))
 
 
-def make_schema_1(path: Path) -> None:
-    """The same store as the first schema left it: without the table of device events."""
+def test_readings_of_one_network_or_of_all_are_told_in_order(path: Path) -> None:
+    other = replace(READING, network="m" * 64)
+    elsewhere = replace(READING, configuration='[["int8 u8>u8"],[[[4,4]]]]')
+    with Store(path) as store:
+        assert store.append_context_readings([READING, other, elsewhere, READING]) == 3
+        assert store.append_context_readings([READING], force=True) == 1
+        assert store.context_readings(*KNOWN) == (READING, other, elsewhere, READING)
+        assert store.context_readings(*KNOWN, network="m" * 64) == (other,)
+        assert store.context_readings("x86-64-v4", *KNOWN[1:]) == ()
+
+
+def test_a_reading_is_told_without_its_clock() -> None:
+    assert READING.median_s == pytest.approx(1.5e-5 - 2.5e-8)
+    assert replace(READING, seconds=(0.0, 2e-8, 2e-8)).median_s > 0
+    with pytest.raises(CostModelError, match="no readings"):
+        replace(READING, seconds=())
+    with pytest.raises(CostModelError, match=r"layer conv1.*nan is no time"):
+        replace(READING, clock_s=float("nan"))
+
+
+def make_schema(version: int, path: Path) -> None:
+    """The same store as an older schema left it: without the tables that came later."""
     with Store(path) as store:
         store.append_measurements([MEASUREMENT])
     with sqlite3.connect(path) as connection:
-        connection.execute(f"DROP TABLE {DEVICE_EVENTS.name}")
+        for table in (DEVICE_EVENTS, CONTEXT_READINGS):
+            if table.since > version:
+                connection.execute(f"DROP TABLE {table.name}")
         forget_later_columns(connection)
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
 
 
@@ -204,14 +244,19 @@ def test_evaluations_of_an_older_schema_are_kept_and_newer_ones_say_more(path: P
     assert found[EVALUATION.configuration].turned is None
 
 
-def test_a_store_of_schema_1_keeps_its_rows_and_gains_the_events(path: Path) -> None:
-    make_schema_1(path)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_older_schema_keeps_its_rows_and_gains_what_came_later(
+    path: Path, version: int
+) -> None:
+    make_schema(version, path)
     with Store(path) as store:
         assert store.append_device_events([EVENT]) == 1
+        assert store.append_context_readings([READING]) == 1
         assert store.append_measurements([MEASUREMENT]) == 0
     with Store(path, readonly=True) as store:
         assert store.measurements(*KNOWN) == {MEASUREMENT.kernel: MEASUREMENT}
         assert store.device_events() == (EVENT,)
+        assert store.context_readings(*KNOWN) == (READING,)
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -220,11 +265,13 @@ def test_a_store_of_schema_1_keeps_its_rows_and_gains_the_events(path: Path) -> 
 
 
 def test_a_store_of_schema_1_is_read_as_it_is(path: Path) -> None:
-    make_schema_1(path)
+    make_schema(1, path)
     before = path.read_bytes()
     with Store(path, readonly=True) as reader:
         assert reader.device_events() == ()
-        assert reader.count() == {"measurements": 1, "evaluations": 0, "runs": 0, "device_events": 0}
+        assert reader.context_readings(*KNOWN) == ()
+        counts = {"measurements": 1, "evaluations": 0, "runs": 0, "device_events": 0, "context_readings": 0}
+        assert reader.count() == counts
         assert path.read_bytes() == before
         with Store(path) as writer:
             writer.append_device_events([EVENT])
