@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.clocked import ClockedNetwork, ClockedTimes
 from tracker.failure import FailureKind, GarbledError
 from tracker.memory_limit import Footprint
 from tracker.timing import Timing
@@ -56,6 +57,21 @@ def timings(value: Any, names: Sequence[str], count: int) -> dict[str, tuple[flo
     if not isinstance(value, Mapping) or set(value) != set(names):
         raise GarbledError(f"times of something else than {', '.join(names)}")
     return {name: seconds(value[name], count, count) for name in names}
+
+
+def clocked(value: Any, networks: Sequence[ClockedNetwork], runs: int) -> tuple[ClockedTimes, ...]:
+    """For each network the clock and its kernels, ``runs`` times."""
+    if not isinstance(value, list) or len(value) != len(networks):
+        raise GarbledError(f"clocks of something else than {len(networks)} networks")
+    return tuple(_clocked(each, network, runs) for each, network in zip(value, networks, strict=True))
+
+
+def _clocked(value: Any, network: ClockedNetwork, runs: int) -> ClockedTimes:
+    if not isinstance(value, list) or len(value) != runs:
+        raise GarbledError(f"a clock's times of something else than {runs} runs of {network.entry}")
+    count = 1 + network.kernels
+    rows = np.array([seconds(each, count, count, zero=True) for each in value])
+    return ClockedTimes(rows[:, 0], rows[:, 1:])
 
 
 def arrays(value: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[NDArray[np.float32], ...]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tracker import answers
 from tracker.address import Address
+from tracker.clocked import ClockedNetwork, ClockedTimes
 from tracker.conversation import Conversation, nothing
 from tracker.device import Description, DeviceKey
 from tracker.errors import TrackerError
@@ -140,6 +141,25 @@ class Session:
         check = partial(answers.timings, names=names, count=rounds * repeats)
         arguments = (list(names), rounds, repeats)
         return self._ask("time_networks", *arguments, deadline_s=deadline_s, check=check)
+
+    def time_clocked(
+        self,
+        library: Path,
+        networks: Sequence[ClockedNetwork],
+        rounds: int,
+        repeats: int,
+        *,
+        deadline_s: float = 120.0,
+    ) -> tuple[ClockedTimes, ...]:
+        """Raw seconds of each kernel of networks that read a clock, in ``rounds * repeats`` runs of each.
+
+        The networks take turns, ``repeats`` runs at a time and one before them that does not count. Inputs
+        and parameters are filled on the device: what a kernel takes does not depend on what is in them.
+        """
+        check = partial(answers.clocked, networks=networks, runs=rounds * repeats)
+        arguments = (_existing(library), [each.plain for each in networks], rounds, repeats)
+        allowed_s = deadline_s + transfer_s(_size(library))
+        return self._ask("time_clocked", *arguments, deadline_s=allowed_s, check=check)
 
     def predict(
         self, name: str, inputs: Sequence[NDArray[Any]], *, deadline_s: float = 120.0

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.address import Address
+from tracker.clocked import PlainClocked
 from tracker.failure import FailureKind, GarbledError
 from tracker.footprint import measure_peak, run_within
 from tracker.memory_limit import Footprint
 from tracker.plain import encode
 from tracker.remote import BusyError, RemoteDevice, connect
+from tracker.remote_clocked import time_clocked
 from tracker.remote_files import describe_device
 from tracker.remote_network import RemoteNetwork, Shape, time_networks
 from tracker.remote_timing import MissingFunctionError, time_function
@@ -76,6 +78,12 @@ class Operations:
     def time_networks(self, names: Sequence[str], rounds: int, repeats: int) -> dict[str, tuple[float, ...]]:
         """See ``Session.time_networks``."""
         return time_networks({name: self._networks[name] for name in names}, rounds, repeats)
+
+    def time_clocked(
+        self, library: Path, networks: Sequence[PlainClocked], rounds: int, repeats: int
+    ) -> list[list[list[float]]]:
+        """See ``Session.time_clocked``."""
+        return time_clocked(self._device, library, networks, rounds, repeats)
 
     def predict(self, name: str, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float32], ...]:
         """See ``Session.predict``."""

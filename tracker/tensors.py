@@ -40,10 +40,11 @@ class Tensors:
             tensor = tvm.runtime.empty(shape, dtype, self._device)
             random_fill(tensor)
             return tensor
-        return tvm.runtime.tensor(np.ascontiguousarray(_host_values(shape, dtype, fill)), self._device)
+        return tvm.runtime.tensor(host_values(shape, dtype, fill), self._device)
 
 
-def _host_values(shape: tuple[int, ...], dtype: str, fill: str) -> np.ndarray[Any, Any]:
+def host_values(shape: tuple[int, ...], dtype: str, fill: str) -> np.ndarray[Any, Any]:
+    """What a tensor is filled with from here."""
     count = int(np.prod(shape))
     if fill == "zeros":
         return np.zeros(shape, dtype)

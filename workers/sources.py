@@ -14,7 +14,7 @@ from pathlib import Path
 
 import network
 
-KERNEL_SOURCES = ("kernels", "isas", "assemble.py", "build.py", "lowering.py")
+KERNEL_SOURCES = ("kernels", "isas", "assemble.py", "build.py", "clocked.py", "lowering.py", "program.py")
 PACKAGES = ("network", "tracker", "cost_model", "runtime", "workers", "cluster")
 
 

@@ -113,10 +113,14 @@ def build_kernels(path: Path, architecture: str = HOST) -> Path:
 
 
 def _compile(module: Any, path: Path, architecture: str) -> None:
-    """A shared library for a processor of the architecture that has nothing special."""
     import tvm
 
+    target = target_of(architecture)
+    tvm.compile(module, target.to_tvm()).export_library(str(path), fcompile=linker(target.mtriple))
+
+
+def target_of(architecture: str) -> Target:
+    """A processor of the architecture that has nothing special."""
     several = [isa for isa in known() if isa.architecture == architecture]
     oldest = min(several, key=lambda isa: len(isa.requires))
-    target = Target(triple(architecture), oldest.mcpu, oldest.mattr)
-    tvm.compile(module, target.to_tvm()).export_library(str(path), fcompile=linker(target.mtriple))
+    return Target(triple(architecture), oldest.mcpu, oldest.mattr)
