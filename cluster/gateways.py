@@ -63,6 +63,7 @@ class Seat:
     fingerprint: Method
     measure: Method
     run: Method
+    profile: Method
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ class Gateways:
                 GatewayActor, self.tracker, self.session_timeout_s, max_concurrency=self.seats + 1
             )
         self._taken[gateway] = self._taken.get(gateway, 0) + 1
-        names = ("describe", "fingerprint", "measure", "run")
+        names = ("describe", "fingerprint", "measure", "run", "profile")
         return Seat(gateway, *(Method(partial(getattr(gateway, name).remote, key)) for name in names))
 
     def dismiss(self, key: DeviceKey, driver: Seat) -> None:

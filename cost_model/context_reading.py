@@ -40,13 +40,16 @@ class ContextReading:
     end, so with its call and with one look at the clock. A clock may have no finer tick: 0 is possible."""
     clock_s: float
     """What one look at the clock takes, read in the same runs: the median."""
+    rest_s: float
+    """What a run of the configuration takes besides its kernels and the clock, read likewise."""
     conditions: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"reading of {self.kernel} in layer {self.layer} on {self.device}"
         if not self.seconds:
             raise CostModelError(f"{where} has no seconds; a network that did not run has no readings")
-        if wrong := [each for each in (*self.seconds, self.clock_s) if not (isfinite(each) and each >= 0)]:
+        figures = (*self.seconds, self.clock_s, self.rest_s)
+        if wrong := [each for each in figures if not (isfinite(each) and each >= 0)]:
             raise CostModelError(f"{where}: {wrong[0]} is no time in seconds; run the network again")
 
     @property

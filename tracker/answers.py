@@ -60,7 +60,7 @@ def timings(value: Any, names: Sequence[str], count: int) -> dict[str, tuple[flo
 
 
 def clocked(value: Any, networks: Sequence[ClockedNetwork], runs: int) -> tuple[ClockedTimes, ...]:
-    """For each network the clock and its kernels, ``runs`` times."""
+    """For each network the clock, its kernels and the whole, ``runs`` times."""
     if not isinstance(value, list) or len(value) != len(networks):
         raise GarbledError(f"clocks of something else than {len(networks)} networks")
     return tuple(_clocked(each, network, runs) for each, network in zip(value, networks, strict=True))
@@ -69,9 +69,9 @@ def clocked(value: Any, networks: Sequence[ClockedNetwork], runs: int) -> tuple[
 def _clocked(value: Any, network: ClockedNetwork, runs: int) -> ClockedTimes:
     if not isinstance(value, list) or len(value) != runs:
         raise GarbledError(f"a clock's times of something else than {runs} runs of {network.entry}")
-    count = 1 + network.kernels
+    count = 1 + network.kernels + 1
     rows = np.array([seconds(each, count, count, zero=True) for each in value])
-    return ClockedTimes(rows[:, 0], rows[:, 1:])
+    return ClockedTimes(rows[:, 0], rows[:, 1:-1], rows[:, -1])
 
 
 def arrays(value: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[NDArray[np.float32], ...]:

@@ -51,6 +51,14 @@ class ClockedTimes:
     """``(runs,)``: one look at the clock."""
     kernel_s: NDArray[np.float64]
     """``(runs, kernels)``: from the end of the kernel before to the end of this one, clock included."""
+    network_s: NDArray[np.float64]
+    """``(runs,)``: the whole run as its caller times it, with all looks at the clock."""
+
+    @property
+    def rest_s(self) -> NDArray[np.float64]:
+        """``(runs,)``: what a run takes ahead of its kernels and behind them, without the clock."""
+        rest: NDArray[np.float64] = self.network_s - self.kernel_s.sum(axis=1) - 2 * self.clock_s
+        return np.maximum(rest, 0.0)
 
 
 def intervals(words: NDArray[Any], runs: int, kernels: int) -> list[list[float]]:

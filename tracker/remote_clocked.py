@@ -46,14 +46,16 @@ class _Clocked:
         self._arguments = pool.take([*network.arguments, network.stamps])
 
     def run(self, runs: int) -> list[list[float]]:
-        """Seconds ``(runs, 1 + kernels)`` of so many runs in a row, on the device, without a round trip."""
+        """Seconds ``(runs, 1 + kernels + 1)`` of so many runs in a row, without a round trip in between."""
         stamps = self._arguments[-1]
         stamps.copyfrom(host_values(*self._network.stamps))
         evaluate = self._machine.module.time_evaluator(
             self._network.entry, self._device.cpu, number=1, repeat=runs
         )
-        read_times(lambda: evaluate(*self._arguments), runs)  # It runs once before the first that it times.
-        return intervals(stamps.numpy(), runs, self._network.kernels)
+        # It runs once before the first that it times.
+        whole = read_times(lambda: evaluate(*self._arguments), runs)
+        found = intervals(stamps.numpy(), runs, self._network.kernels)
+        return [[*each, seconds] for each, seconds in zip(found, whole, strict=True)]
 
 
 def time_clocked(

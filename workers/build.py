@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from network.assemble import Choice, assemble
 from network.build import Tile, build_library, request_key
+from network.clocked import Chosen, Clocked, assemble_clocked
 from network.layers import Network
 from network.target import Target
 from network.variants import Fitted, Kernel
 from tracker.timing import TimingRequest
 from workers.reference import reference_kernel
+
+RUNS_A_TURN: Final = 10
+"""Inferences in a row of one network before another's turn: all see the same moods of the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,15 @@ class Executable:
     def arrays(self) -> list[NDArray[np.generic]]:
         """The parameters without their names."""
         return [array for _, array in self.parameters]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockedLibrary:
+    """Configurations whose kernels read a clock, in one shared library."""
+
+    content: bytes
+    networks: tuple[Clocked, ...]
+    """In the order in which they were given."""
 
 
 def build(
@@ -101,6 +114,17 @@ def assemble_executable(
         return Executable(
             path.read_bytes(), assembled.parameters, assembled.planned_bytes, assembled.workspace_bytes
         )
+
+
+def assemble_profile(
+    network: Network, configurations: Sequence[Chosen], target: Target, cores: Sequence[int]
+) -> ClockedLibrary:
+    """Compile configurations (kernels with their tiles, by layer) with a clock between their kernels."""
+    keep_to(cores)
+    with TemporaryDirectory(prefix="blinknet-profile-") as folder:
+        path = Path(folder) / "profile.so"
+        found = assemble_clocked(network, configurations, target, RUNS_A_TURN + 1, path)
+        return ClockedLibrary(path.read_bytes(), found)
 
 
 def keep_to(cores: Sequence[int]) -> None:

@@ -22,21 +22,21 @@ from numpy.typing import NDArray
 from cost_model.device_event import DeviceEvent
 from cost_model.fingerprint import fingerprint_event
 from tracker.address import Address
+from tracker.clocked import ClockedTimes
 from tracker.cooling import Cooling, cool_down
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure, SessionFailed
 from tracker.session import Session, transfer_s
 from tracker.timing import ArgumentSpec, TimingPolicy
-from workers.build import Executable, Library
+from workers.build import RUNS_A_TURN, ClockedLibrary, Executable, Library
 from workers.fingerprint import take_fingerprint
 from workers.fingerprint_kernels import FingerprintLibrary
 from workers.kept_session import SessionKeeper
+from workers.profile import ProfileResult, networks_of, profile_of
 from workers.steady import BatchResult, Hygiene, SteadyBatch
 
-__all__ = ["BatchResult", "DeviceDriver", "RunResult"]
+__all__ = ["BatchResult", "DeviceDriver", "ProfileResult", "RunResult"]
 
-RUNS_A_TURN: Final = 10
-"""Inferences in a row of one network before the other's turn: both see the same moods of the device."""
 SESSIONS: Final = 3
 """Each is a process of its own on the device: where its pages lie moves the times by some per cent."""
 ATTEMPTS: Final = 3
@@ -44,6 +44,8 @@ CALM_TAIL: Final = 1.3
 """Of an undisturbed device: the 95th percentile over the median."""
 CLEAN: Final = Hygiene()
 DIES_OF_MEMORY: Final = ("crash", "refused")
+PROFILE_SESSIONS: Final = 2
+"""Each with one turn of every configuration."""
 LIMITED_ATTEMPTS: Final = 2
 """A session may end for another reason once; memory that is not there is not there the second time."""
 RUNS_WITHIN_LIMIT: Final = 20
@@ -169,6 +171,22 @@ class DeviceDriver:
             tuple(each for part in timed for each in part[name]) for name in (CANDIDATE, EXACT)
         )
         return RunResult(seconds, exact_seconds, peak, answers, SESSIONS)
+
+    def profile(self, library: ClockedLibrary) -> ProfileResult | Failure:
+        """Run configurations with a clock between their kernels: what each takes at its place.
+
+        All of them take turns in each of ``PROFILE_SESSIONS`` sessions.
+        """
+        networks = networks_of(library)
+        sessions: list[tuple[ClockedTimes, ...]] = []
+        try:
+            with _file("profile.so", library.content) as path:
+                while len(sessions) < PROFILE_SESSIONS:
+                    with self._session(len(library.content)) as session:
+                        sessions.append(session.time_clocked(path, networks, 1, RUNS_A_TURN))
+        except SessionFailed as error:
+            return error.failure
+        return profile_of(library, sessions)
 
     def _peak_bytes(self, path: Path, candidate: Executable, shapes: Shapes, limit_bytes: int | None) -> int:
         """The peak; above the limit where the network runs without one only."""

@@ -13,7 +13,7 @@ from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure, SessionFailed
 from tracker.session import Session
-from workers.device import BatchResult, DeviceDriver, RunResult
+from workers.device import BatchResult, DeviceDriver, ProfileResult, RunResult
 
 
 class DismissableDriver(DeviceDriver):
@@ -59,6 +59,10 @@ class Gateway:
     def run(self, key: DeviceKey, *work: Any) -> RunResult | Failure:
         """As ``DeviceDriver.run``."""
         return self._driver(key).run(*work)
+
+    def profile(self, key: DeviceKey, *work: Any) -> ProfileResult | Failure:
+        """As ``DeviceDriver.profile``."""
+        return self._driver(key).profile(*work)
 
     def dismiss(self, key: DeviceKey) -> None:
         """End what a device is doing; it may be given work again."""

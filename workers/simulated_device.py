@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 from tracker.timing import FEWEST_REPEATS, ArgumentSpec, Timing, TimingPolicy
-from workers.build import Executable, Library
-from workers.device import BatchResult, RunResult
+from workers.build import RUNS_A_TURN, ClockedLibrary, Executable, Library
+from workers.device import PROFILE_SESSIONS, BatchResult, RunResult
+from workers.profile import KernelInContext, NetworkInContext, ProfileResult
 
 NOISE = 0.01
 """Of a repeat, as the standard deviation of a factor."""
@@ -126,6 +127,23 @@ class SimulatedDevice:
         samples = len(inputs[0])
         answers = tuple(np.zeros((samples, *shape), np.float32) for shape in outputs)
         return RunResult(seconds, exact_seconds, PEAK_BYTES + candidate.parameter_bytes, answers)
+
+    def profile(self, library: ClockedLibrary) -> ProfileResult | Failure:
+        """As ``DeviceDriver.profile``; in a network a kernel takes what it takes alone."""
+        if not self.online:
+            return self._unreachable("open a session")
+        networks = tuple(self._in_context(each.places) for each in library.networks)
+        taken = [each.seconds for network in networks for each in network.kernels]
+        self.clock_s += PROFILE_SESSIONS * self.open_s + sum(map(sum, taken))
+        return ProfileResult(networks)
+
+    def _in_context(self, places: Iterable[tuple[str, int, str]]) -> NetworkInContext:
+        runs, once = PROFILE_SESSIONS * RUNS_A_TURN, self.times.kernel_s
+        kernels = tuple(
+            KernelInContext(layer, step, request, self._repeats(self.factor * once(request), runs))
+            for layer, step, request in places
+        )
+        return NetworkInContext(kernels, clock_s=0.0, rest_s=0.0)
 
     def _reached(self, requests: Sequence[str]) -> int:
         """Index of the request that ends the session; beyond the last one where none does."""

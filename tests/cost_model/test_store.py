@@ -71,6 +71,7 @@ READING = ContextReading(
     device="x86-64-v3.unit-01",
     seconds=(1.5e-5, 1.7e-5, 1.4e-5),
     clock_s=2.5e-8,
+    rest_s=1e-6,
     conditions={"taken": "2026-11-23T18:00:00+00:00"},
 )
 EVENT = DeviceEvent(

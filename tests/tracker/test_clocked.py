@@ -50,6 +50,8 @@ def test_every_kernel_of_every_run_is_timed(
         assert found.clock_s.shape == (RUNS,)
         assert found.kernel_s.shape == (RUNS, network.kernels)
         assert (found.kernel_s.sum(axis=1) > 0).all()
+        assert (found.kernel_s.sum(axis=1) < found.network_s).all()
+        assert (found.rest_s < found.network_s).all()
 
 
 def stamped(*nanoseconds: int, count: int | None = None) -> np.ndarray:
@@ -89,11 +91,11 @@ def test_stamps_that_no_clock_leaves_are_garbled(words: np.ndarray, complaint: s
     [
         None,
         [],
-        [[[1e-8, 1e-6, 1e-6]], [[1e-8, 1e-6, 1e-6]]],
-        [[[1e-8, 1e-6]]],
-        [[[1e-8, 1e-6, 1e-6]] * 2],
-        [[[1e-8, 1e-6, -1e-6]]],
-        [[[1e-8, 1e-6, float("nan")]]],
+        [[[1e-8, 1e-6, 1e-6, 3e-6]], [[1e-8, 1e-6, 1e-6, 3e-6]]],
+        [[[1e-8, 1e-6, 1e-6]]],
+        [[[1e-8, 1e-6, 1e-6, 3e-6]] * 2],
+        [[[1e-8, 1e-6, -1e-6, 3e-6]]],
+        [[[1e-8, 1e-6, 1e-6, float("nan")]]],
     ],
 )
 def test_answers_of_another_shape_are_garbled(value: object) -> None:
@@ -102,6 +104,9 @@ def test_answers_of_another_shape_are_garbled(value: object) -> None:
 
 
 def test_an_honest_answer_is_believed() -> None:
-    (found,) = answers.clocked([[[1e-8, 0.0, 1e-6], [2e-8, 1e-6, 3e-6]]], [NETWORK], runs=2)
+    rows = [[1e-8, 0.0, 1e-6, 1.5e-6], [2e-8, 1e-6, 3e-6, 4e-6]]
+    (found,) = answers.clocked([rows], [NETWORK], runs=2)
     np.testing.assert_array_equal(found.clock_s, [1e-8, 2e-8])
     np.testing.assert_array_equal(found.kernel_s, [[0.0, 1e-6], [1e-6, 3e-6]])
+    np.testing.assert_array_equal(found.network_s, [1.5e-6, 4e-6])
+    np.testing.assert_allclose(found.rest_s, [0.48e-6, 0.0])

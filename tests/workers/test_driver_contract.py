@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cost_model.measurement import Measurement
+from network.target import Target
 from tests.small_network import Small
 from tests.tracker.models import DIE, DOUBLE, MATMUL, build_kernels
 from tests.workers.test_build import assembled
@@ -18,9 +19,10 @@ from tracker.address import Address
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 from tracker.timing import FEWEST_REPEATS, Timing, TimingPolicy
-from workers.build import Executable, Library
-from workers.device import BatchResult, DeviceDriver, RunResult
+from workers.build import RUNS_A_TURN, ClockedLibrary, Executable, Library, assemble_profile
+from workers.device import PROFILE_SESSIONS, BatchResult, DeviceDriver, RunResult
 from workers.gateway import Gateway
+from workers.profile import ProfileResult
 from workers.simulated_device import Faults, SimulatedDevice
 from workers.simulated_times import DrawnTimes, RecordedTimes
 
@@ -70,6 +72,9 @@ class Seat:
     def run(self, *work: Any) -> RunResult | Failure:
         return self.gateway.run(self.key, *work)
 
+    def profile(self, *work: Any) -> ProfileResult | Failure:
+        return self.gateway.profile(self.key, *work)
+
 
 def _gateway(request: pytest.FixtureRequest) -> Drivers:
     gateway = Gateway(request.getfixturevalue("tracker"), 60.0)
@@ -78,11 +83,18 @@ def _gateway(request: pytest.FixtureRequest) -> Drivers:
     )
 
 
+def _recorded(request: pytest.FixtureRequest) -> dict[str, Measurement]:
+    """With the kernels of the small network."""
+    (network, _) = profiled(request.getfixturevalue("small")).networks
+    keys = (key for *_, key in network.places)
+    return RECORDED | {each: replace(RECORDED["matmul"], kernel=each) for each in keys}
+
+
 KINDS: dict[str, Callable[[pytest.FixtureRequest], Drivers]] = {
     "real": _real,
     "gateway": _gateway,
     "drawn": lambda _: _simulated(DrawnTimes(seed=1)),
-    "recorded": lambda _: _simulated(RecordedTimes(RECORDED, (1e-4,))),
+    "recorded": lambda request: _simulated(RecordedTimes(_recorded(request), (1e-4,))),
 }
 
 
@@ -149,11 +161,34 @@ def test_a_configuration_gives_times_beside_the_exact_one_and_answers(drivers: D
     assert result.answers[0].dtype == np.float32
 
 
+def test_every_kernel_of_a_configuration_has_seconds_at_its_place(drivers: Drivers, small: Small):
+    library = profiled(small)
+    result = drivers.present.profile(library)
+    assert isinstance(result, ProfileResult)
+    assert len(result.networks) == 2
+    for network, clocked in zip(result.networks, library.networks, strict=True):
+        assert tuple((each.layer, each.step, each.request) for each in network.kernels) == clocked.places
+        assert {len(each.seconds) for each in network.kernels} == {PROFILE_SESSIONS * RUNS_A_TURN}
+        assert sum(sum(each.seconds) for each in network.kernels) > 0
+        assert min(network.clock_s, network.rest_s) >= 0
+
+
+def profiled(small: Small) -> ClockedLibrary:
+    """The exact configuration twice."""
+    target = Target.host()
+    kernels = {layer: small.known.alone(layer, "exact").kernels for layer in small.layers}
+    chosen = {
+        layer: [(each, each.tiles(target.isa)[0]) for each in several] for layer, several in kernels.items()
+    }
+    return assemble_profile(small.network, [chosen, chosen], target, ())
+
+
 def test_a_device_that_is_not_there_is_a_failure(drivers: Drivers, library: Library):
     nothing = Executable(library.content, (), 0, 0)
     measured = measure(drivers.absent, library, "double")
     ran = drivers.absent.run(nothing, nothing, [np.zeros((1, 1, 1, 1), np.float32)], [(4,)], 1)
-    for each in (drivers.absent.describe(), measured.failure, ran):
+    profile = drivers.absent.profile(ClockedLibrary(library.content, ()))
+    for each in (drivers.absent.describe(), measured.failure, ran, profile):
         assert isinstance(each, Failure)
         assert (each.kind, each.device) == ("unreachable", "lab.nobody")
     assert (dict(measured.timings), measured.culprit) == ({}, None)
