@@ -8,8 +8,8 @@ from statistics import median
 
 from cluster.device_result import DeviceResult
 from cluster.errors import ClusterError
-from cluster.model import Knowledge, predict
-from cluster.selection import Selection, candidate_latency_s, candidates_of
+from cluster.model import Knowledge, predict, variant_s
+from cluster.selection import Selection, candidates_of
 from cluster.table import Table
 from cost_model.measurement import Evaluation, NetworkRun
 from cost_model.paired import loss_interval_pp
@@ -58,7 +58,7 @@ def configuration_of(
                 reads=str(candidate.reads),
                 writes=str(candidate.writes),
                 tiles=tiles,
-                latency_s=candidate_latency_s(candidate, knowledge.latency_s),
+                latency_s=variant_s(table, knowledge, candidate),
                 parameter_bytes=candidate.parameter_bytes,
                 divergence=knowledge.divergence[candidate.layer, candidate.approximation],
                 measured=all(

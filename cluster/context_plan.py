@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
-from cluster.selection import Selection, requests_of, select
+from cluster.model import Knowledge
+from cluster.selection import Selection, candidate_latency_s, requests_of, select
 from cluster.table import Candidate, Table
 from network.variants import Form
 
@@ -43,13 +45,41 @@ def covering(
     return tuple(found)
 
 
-def places_of(table: Table, selection: Selection) -> tuple[tuple[str, str], ...]:
-    """Layer and request of each kernel of a selection, in the order in which they run."""
-    requests = iter(requests_of(table, selection))
-    names = (candidates[0].layer for candidates in table.layers)
-    return tuple(
-        (name, next(requests)) for name, tiles in zip(names, selection.tiles, strict=True) for _ in tiles
-    )
+def to_profile(table: Table, knowledge: Knowledge, most: int) -> tuple[Selection, ...]:
+    """Configurations that are worth a profile: of measured variants, none slower and lossier than another.
+
+    Those with most to tell first, and at most so many that they have ``most`` different kernels, though one
+    unless that is 0.
+    """
+    measured = {each: knowledge.latency_s[each] for each in knowledge.settled & knowledge.latency_s.keys()}
+    wanted = {pair for candidates in table.layers for pair in _promising(candidates, knowledge, measured)}
+    chosen: list[Selection] = []
+    kernels: set[str] = set()
+    for selection in covering(table, wanted, measured):
+        kernels.update(requests_of(table, selection))
+        if not most or (chosen and len(kernels) > most):
+            break
+        chosen.append(selection)
+    return tuple(chosen)
+
+
+def _promising(
+    candidates: tuple[Candidate, ...], knowledge: Knowledge, measured: Mapping[str, float]
+) -> set[Pair]:
+    """Of variants with the same forms those that no other one beats in time and divergence."""
+    best: dict[tuple[Form, Form], float] = {}
+    found = set()
+    costs = [
+        (candidate_latency_s(each, measured), knowledge.divergence[each.layer, each.approximation], each)
+        for each in candidates
+        if _works(each, measured)
+    ]
+    for _, divergence, each in sorted(costs, key=lambda cost: cost[:2]):
+        forms = each.reads, each.writes
+        if divergence < best.get(forms, inf):
+            best[forms] = divergence
+            found.add((each.layer, each.key))
+    return found
 
 
 def _works(candidate: Candidate, latency_s: Mapping[str, float]) -> bool:

@@ -32,12 +32,13 @@ from cluster.events import (
     Event,
     JointlyEvaluated,
     Measured,
+    Profiled,
     Ran,
     Ranked,
 )
 from cluster.governing import Governing, in_order
 from cluster.host_slots import HostSlots
-from cluster.needs import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun, TakeOver
+from cluster.needs import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedProfile, NeedRun, TakeOver
 from cluster.roster import InvalidTransitionError, Progress, Roster, wrong
 from cluster.timings import Timings
 from cluster.units import ClassWork, Unit, class_work
@@ -119,6 +120,8 @@ class Coordinator:
                 self._decided(device, decision)
             case Ran(device, failure):
                 self._ran(device, failure)
+            case Profiled(device, failure):
+                self._profiled(device, failure)
             case JointlyEvaluated(device):
                 self._evaluated_jointly(device)
             case Evaluated(layer):
@@ -191,7 +194,7 @@ class Coordinator:
             case NeedEvaluation(selection):
                 unit.wait_for("joint evaluation")
                 self._host.ask(device, selection.variants)
-            case NeedRun():
+            case NeedRun() | NeedProfile():
                 unit.wait_for("run")
                 self._offer(unit)
             case Finished() if governing:
@@ -233,6 +236,18 @@ class Coordinator:
         for work in self._roster.classes.values():
             work.forgo()
             self._touch(work)
+
+    def _profiled(self, device: str, failure: str | None) -> None:
+        """Choices are possible without a profile: its failure is nobody's end."""
+        unit = self._roster.unit(device, "ran a profile")
+        if not unit.running:
+            raise wrong(unit, "reports a profile that it was not asked for")
+        if failure is not None:
+            unit.story.append(f"profile failed: {failure}")
+        if unit.outcome is None:
+            unit.wait_for("measurements")
+        self._touch(unit.work)
+        self._timings.release(unit)
 
     def _abandon(self, device_class: str, reason: str) -> None:
         work = self._roster.classes[device_class]

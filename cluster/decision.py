@@ -8,6 +8,7 @@ the verified figures are inside the bounds or nothing that could be inside them 
 from __future__ import annotations
 
 from cluster.cheapest import Cheapest
+from cluster.context_plan import to_profile
 from cluster.errors import ClusterError
 from cluster.goal import Goal
 from cluster.least_loss import LeastLoss, nearest_bounds
@@ -17,6 +18,7 @@ from cluster.needs import (
     Finished,
     NeedEvaluation,
     NeedMeasurements,
+    NeedProfile,
     NeedRun,
     Policy,
     Spent,
@@ -34,6 +36,7 @@ __all__ = [
     "Goal",
     "NeedEvaluation",
     "NeedMeasurements",
+    "NeedProfile",
     "NeedRun",
     "Policy",
     "Spent",
@@ -71,6 +74,8 @@ def decide(table: Table, knowledge: Knowledge, goal: Goal, policy: Policy, spent
         raise ClusterError(
             f"no exact kernel works on class {table.device_class}; `blinknet devices` shows what it is"
         )
+    if knowledge.context is None and (selections := to_profile(table, knowledge, policy.profiled)):
+        return NeedProfile(selections)
     search = LeastLoss if goal.objective == "loss" else Cheapest
     limits = goal.bounds.resolve(knowledge.runs[0].exact)
     found = search(table, knowledge, goal, policy, spent, limits)

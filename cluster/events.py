@@ -92,6 +92,14 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
+class Profiled:
+    """Configurations ran with clocks between their kernels (the readings are in the store), or failed to."""
+
+    device: str
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClassAbandoned:
     """No device of that class has been seen for too long."""
 
@@ -121,6 +129,7 @@ Event = (
     | Decided
     | JointlyEvaluated
     | Ran
+    | Profiled
     | ClassAbandoned
     | Ranked
     | BudgetSpent
@@ -185,6 +194,14 @@ class RunConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class Profile:
+    """Assemble configurations with clocks between their kernels and run them on the device."""
+
+    device: str
+    selections: tuple[Selection, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     """A request that crashed two sessions is recorded as failed and never tried again."""
 
@@ -193,4 +210,4 @@ class Discard:
     device: str
 
 
-Command = Build | Measure | Evaluate | Decide | Rank | EvaluateJointly | RunConfiguration | Discard
+Command = Build | Measure | Evaluate | Decide | Rank | EvaluateJointly | RunConfiguration | Profile | Discard

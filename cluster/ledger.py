@@ -16,9 +16,11 @@ from cluster.model import Knowledge, Run
 from cluster.selection import Selection
 from cluster.table import Table
 from cost_model.accuracy import EXACT, AccuracyModel
+from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.features import Sample
 from cost_model.fingerprint import Fingerprint, known_fingerprint
+from cost_model.in_context import InContext, Place
 from cost_model.latency import LatencyModel
 from cost_model.measurement import (
     Evaluation,
@@ -49,6 +51,8 @@ class Scope:
     """Class to the latency percentile that its bounds are stated at."""
     confidence: float
     """Of a verified percentile."""
+    context: bool = True
+    """Whether readings in context are believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,14 @@ class Ledger:
             name: list(store.runs(network, name, table.target, self.answer_versions(name)))
             for name, table in tables.items()
         }
+        self._read = {
+            name: list(store.context_readings(name, table.target, kernels, network))
+            for name, table in tables.items()
+        }
         self._latencies: dict[str, dict[str, float]] | None = None
         self._at_best: dict[str, dict[str, float]] = {}
         self._factors: dict[str, dict[str, SpeedFactor]] = {}
+        self._contexts: dict[str, InContext] = {}
         self._accuracy: tuple[int, AccuracyModel] | None = None
 
     # --- appending
@@ -106,6 +115,14 @@ class Ledger:
             self._measured[device_class].setdefault(each.kernel, {})[each.device] = each
         self._latencies = None
         self._factors.pop(device_class, None)
+        self._contexts.pop(device_class, None)
+
+    def add_context_readings(self, device_class: str, readings: Iterable[ContextReading]) -> None:
+        """Keep what kernels took at their places in configurations that ran; every take counts."""
+        kept = list(readings)
+        self._store.append_context_readings(kept, force=True)
+        self._read[device_class].extend(kept)
+        self._contexts.pop(device_class, None)
 
     def add_evaluations(self, evaluations: Iterable[Evaluation]) -> None:
         """Keep evaluations on calibration samples."""
@@ -203,6 +220,7 @@ class Ledger:
             joint=self._joint_losses(device_class),
             runs=tuple(self.runs(device)),
             accuracy=accuracy,
+            context=self._in_context(device),
         )
 
     def latencies(self) -> dict[str, dict[str, float]]:
@@ -291,6 +309,32 @@ class Ledger:
         """On one unit what its class's middle unit takes so many seconds for: all times its factor."""
         factor = self.factor(device)
         return seconds if factor == 1.0 else {key: factor * each for key, each in seconds.items()}
+
+    def _in_context(self, device: str) -> InContext | None:
+        """What the network's kernels take at their places on one unit: all times its factor."""
+        device_class = class_of(device)
+        if not self.scope.context or not self._read[device_class]:
+            return None
+        if device_class not in self._contexts:
+            self._contexts[device_class] = self._context(device_class)
+        context, factor = self._contexts[device_class], self.factor(device)
+        return context if factor == 1.0 else context.times(factor)
+
+    def _context(self, device_class: str) -> InContext:
+        """The same on the class's middle unit."""
+        places: dict[Place, list[float]] = {}
+        rests: list[float] = []
+        for each in self._read[device_class]:
+            factor = self.factor(each.device)
+            places.setdefault((each.layer, each.kernel), []).append(each.median_s / factor)
+            rests.append(each.rest_s / factor)
+        samples = self.tables[device_class].samples
+        return InContext.of(
+            {place: median(several) for place, several in places.items()},
+            median(rests),
+            self._normalised(device_class),
+            {key: each.work.parameter_bytes for key, each in samples.items()},
+        )
 
     def _normalised(self, device_class: str) -> dict[str, float]:
         """Request to what it takes on the middle unit: what was measured, by the measuring unit's factor."""

@@ -38,6 +38,8 @@ from cluster.events import (
     JointlyEvaluated,
     Measure,
     Measured,
+    Profile,
+    Profiled,
     Ran,
     Rank,
     Ranked,
@@ -54,7 +56,7 @@ from cluster.work import Work
 from tracker.device import Description, DeviceKey
 from tracker.failure import Failure
 from workers.build import Library
-from workers.device import BatchResult, RunResult
+from workers.device import BatchResult, ProfileResult, RunResult
 
 WAIT_S = 0.5
 DEATHS = 5
@@ -121,6 +123,8 @@ class Loop:
         self._budget_spent = False
         self._best: dict[str, str] = {}
         """Device to the best that it has run, in words."""
+        self._unprofiled: set[str] = set()
+        """Devices whose profile failed."""
 
     def run(self, show: Callable[[Callable[[], Sequence[Progress]]], None]) -> None:
         """Until every device of every class has an outcome, or its class is given up."""
@@ -215,9 +219,14 @@ class Loop:
                 if not is_uniform(self._ledger.tables[class_of(device)], variants):
                     self._rounds.add_evaluation(device)
                 return JointlyEvaluated(device)
-            case RunConfiguration(device, selection):
-                return self._ran(device, selection, result)
+            case RunConfiguration() | Profile():
+                return self._ran_whole(command, result)
         raise AssertionError(f"nothing is started for {command}")
+
+    def _ran_whole(self, command: RunConfiguration | Profile, result: Any) -> Event:
+        if isinstance(command, Profile):
+            return self._profiled(command.device, command.selections, result)
+        return self._ran(command.device, command.selection, result)
 
     def _introduced(self, command: Describe | TakeFingerprint, result: Any) -> Event | None:
         if isinstance(command, Describe):
@@ -278,6 +287,18 @@ class Loop:
         self._best[device] = best_text(self._ledger.knowledge(device), self._terms.goals[class_of(device)])
         return Ran(device)
 
+    def _profiled(self, device: str, selections: Sequence[Selection], result: Any) -> Event:
+        """Without a profile kernels count as they do alone: it is not asked for again."""
+        if isinstance(result, ProfileResult):
+            self._watch.worked(device)
+            self._recorder.profile(device, selections, result)
+            return Profiled(device)
+        self._unprofiled.add(device)
+        failure = _failure(device, "profile", result)
+        if self._watch.failed(device, failure, stuck=True):
+            return DeviceLost(device, failure.message)
+        return Profiled(device, str(failure))
+
     # --- commands
 
     def _carry_out(self, command: Command) -> Event | None:
@@ -292,7 +313,7 @@ class Loop:
                 self._recorder.failures(device_class, {request: reason})
                 self._work.settled(device_class, [request])
             case _:
-                if isinstance(command, Measure | RunConfiguration):
+                if isinstance(command, Measure | RunConfiguration | Profile):
                     self._take_fingerprint(command.device)
                 self._crew.start(command, self._task(command))
         return None
@@ -317,6 +338,8 @@ class Loop:
                 reference = self._ledger.exact_selection(device) or selection
                 limit = self._memory_limit(device)
                 return self._work.run(self._actor(device), class_of(device), selection, reference, limit)
+            case Profile(device, selections):
+                return self._work.profile(self._actor(device), class_of(device), selections)
         raise AssertionError(f"{command} is no task")
 
     def _missing(self, layer: str) -> tuple[str, ...]:
@@ -331,7 +354,10 @@ class Loop:
             knowledge, spent = knowledge.measured(), replace(spent, budget=True)
         if final is not None:
             return follow(table, knowledge, goal, final)
-        return decide(table, knowledge, goal, self._terms.policy, spent)
+        policy = self._terms.policy
+        if self._budget_spent or device in self._unprofiled:
+            policy = replace(policy, profiled=0)
+        return decide(table, knowledge, goal, policy, spent)
 
     def _memory_limit(self, device: str) -> int | None:
         """Bytes that a configuration may have on the device; a share needs the exact one's first run."""
@@ -345,7 +371,7 @@ class Loop:
 
 
 def _on_a_device(command: Any) -> bool:
-    return isinstance(command, Describe | TakeFingerprint | Measure | RunConfiguration)
+    return isinstance(command, Describe | TakeFingerprint | Measure | RunConfiguration | Profile)
 
 
 def _runs_on(command: Any, device: str) -> bool:

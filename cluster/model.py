@@ -8,11 +8,19 @@ from math import isfinite
 
 from cluster.joint_loss import JointLoss
 from cluster.problem import Option, Problem
-from cluster.selection import Selection, candidate_latency_s, candidates_of, kernels_s, requests_of
+from cluster.selection import (
+    Selection,
+    candidate_latency_s,
+    candidates_of,
+    fastest_requests,
+    places_of,
+    requests_of,
+)
 from cluster.table import Candidate, Table
 from cost_model import end_to_end
 from cost_model.accuracy import AccuracyModel
 from cost_model.end_to_end import EndToEnd
+from cost_model.in_context import InContext
 from cost_model.memory import LayerMemory, peak_bytes
 from runtime.configuration import Costs
 
@@ -47,6 +55,8 @@ class Knowledge:
     runs: tuple[Run, ...]
     """The exact configuration's first, the latest last."""
     accuracy: AccuracyModel
+    context: InContext | None = None
+    """What kernels take at their places; without any readings they take what they take alone."""
 
     def measured(self) -> Knowledge:
         """Without predictions."""
@@ -69,7 +79,7 @@ def problem_of(table: Table, knowledge: Knowledge) -> Problem:
     """
     correction = end_to_end_of(table, knowledge)
     return Problem(
-        layers=tuple(_options(candidates, knowledge, correction) for candidates in table.layers),
+        layers=tuple(_options(table, candidates, knowledge, correction) for candidates in table.layers),
         edges=table.edges,
         held=table.held,
         latency_offset_s=correction.overhead_s,
@@ -84,16 +94,39 @@ def end_to_end_of(table: Table, knowledge: Knowledge) -> EndToEnd:
     Each run is scaled by what the exact configuration beside it took: a device that was slower that day says
     nothing about the configuration.
     """
-    return EndToEnd.fit(
-        [
-            end_to_end.Observation(
-                kernels_s(table, run.selection, knowledge.latency_s),
-                run.costs.latency_s * knowledge.runs[0].exact.latency_s / run.exact.latency_s,
-            )
-            for run in knowledge.runs
-            if all(request in knowledge.latency_s for request in requests_of(table, run.selection))
-        ]
-    )
+    observations = [
+        end_to_end.Observation(
+            network_s(table, knowledge, run.selection),
+            run.costs.latency_s * knowledge.runs[0].exact.latency_s / run.exact.latency_s,
+        )
+        for run in knowledge.runs
+        if all(request in knowledge.latency_s for request in requests_of(table, run.selection))
+    ]
+    if knowledge.context is not None:
+        return EndToEnd.in_context(observations, knowledge.context.rest_s)
+    return EndToEnd.fit(observations)
+
+
+def network_s(table: Table, knowledge: Knowledge, selection: Selection) -> float:
+    """Sum of what the selection's kernels take, each with its own tile and at its place."""
+    return sum(_placed_s(table, knowledge, place) for place in places_of(table, selection))
+
+
+def variant_s(table: Table, knowledge: Knowledge, candidate: Candidate) -> float:
+    """Seconds of a variant with its fastest tiles, at its place; infinite where a kernel does not work."""
+    alone_s = candidate_latency_s(candidate, knowledge.latency_s)
+    if knowledge.context is None or not isfinite(alone_s):
+        return alone_s
+    requests = fastest_requests(candidate, knowledge.latency_s)
+    return sum(_placed_s(table, knowledge, (candidate.layer, each)) for each in requests)
+
+
+def _placed_s(table: Table, knowledge: Knowledge, place: tuple[str, str]) -> float:
+    request = place[1]
+    alone_s = knowledge.latency_s[request]
+    if knowledge.context is None:
+        return alone_s
+    return knowledge.context.seconds(place, alone_s, table.samples[request].work.parameter_bytes)
 
 
 def memory_offset_bytes(table: Table, knowledge: Knowledge) -> int:
@@ -132,7 +165,7 @@ def predict(table: Table, knowledge: Knowledge, selection: Selection) -> Costs:
     chosen = candidates_of(table, selection)
     names = {each.layer: each.key for each in chosen}
     return Costs(
-        latency_s=end_to_end_of(table, before).predict_s(kernels_s(table, selection, knowledge.latency_s)),
+        latency_s=end_to_end_of(table, before).predict_s(network_s(table, knowledge, selection)),
         peak_bytes=planned_peak_bytes(table, selection) + memory_offset_bytes(table, before),
         storage_bytes=sum(each.parameter_bytes for each in chosen) + storage_offset_bytes(table, before),
         loss_pp=knowledge.accuracy.predict_loss_pp(names),
@@ -140,9 +173,9 @@ def predict(table: Table, knowledge: Knowledge, selection: Selection) -> Costs:
 
 
 def _options(
-    candidates: tuple[Candidate, ...], knowledge: Knowledge, correction: EndToEnd
+    table: Table, candidates: tuple[Candidate, ...], knowledge: Knowledge, correction: EndToEnd
 ) -> tuple[Option, ...]:
-    costs = ((each, candidate_latency_s(each, knowledge.latency_s)) for each in candidates)
+    costs = ((each, variant_s(table, knowledge, each)) for each in candidates)
     return tuple(
         Option(
             layer=each.layer,

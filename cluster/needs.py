@@ -31,6 +31,13 @@ class NeedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedProfile:
+    """What kernels take at their places in a network is not known: run these with clocks between them."""
+
+    selections: tuple[Selection, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The device has its configuration, or it is shown that none keeps the bounds."""
 
@@ -50,7 +57,7 @@ class TakeOver:
 COUNTED = 0.5
 """Confidence at which a loss is what was counted on the samples."""
 
-Decision = NeedMeasurements | NeedEvaluation | NeedRun | Finished | TakeOver
+Decision = NeedMeasurements | NeedProfile | NeedEvaluation | NeedRun | Finished | TakeOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,9 @@ class Policy:
     tolerance: Tolerance = Tolerance()
     confidence: float = 0.95
     """That a loss bound holds beyond the calibration samples, in the last round at the brink of it."""
+
+    profiled: int = 0
+    """Kernels that are read at their places in a network before anything is chosen; 0: none."""
 
     def confidence_after(self, refusals: int) -> float:
         """Bold at first, when the loss that was counted decides; with each refusal more cautious."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from cluster.ledger import Ledger, class_of
 from cluster.selection import Selection
+from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.measurement import Evaluation, Measurement, NetworkRun, configuration_key
 from tracker.drift import Drift
@@ -16,7 +17,7 @@ from tracker.failure import Failure
 from tracker.timing import Timing
 from workers.accuracy import Effect, LayerEffects
 from workers.build import Executable
-from workers.device import RunResult
+from workers.device import ProfileResult, RunResult
 
 
 class Recorder:
@@ -106,6 +107,31 @@ class Recorder:
         run = replace(run, storage_bytes=self._weigh(run, answers, executable))
         ledger.add_run(run, answers)
         return run
+
+    def profile(self, device: str, selections: Sequence[Selection], result: ProfileResult) -> None:
+        """What every kernel of configurations took at its place."""
+        device_class, scope = class_of(device), self._ledger.scope
+        conditions = {"taken": datetime.now(UTC).isoformat(timespec="seconds")}
+        readings = [
+            ContextReading(
+                kernel=kernel.request,
+                network=scope.network,
+                layer=kernel.layer,
+                step=kernel.step,
+                configuration=selection.key,
+                device_class=device_class,
+                target=self._ledger.tables[device_class].target,
+                versions=scope.kernel_versions,
+                device=device,
+                seconds=kernel.seconds,
+                clock_s=network.clock_s,
+                rest_s=network.rest_s,
+                conditions=conditions,
+            )
+            for selection, network in zip(selections, result.networks, strict=True)
+            for kernel in network.kernels
+        ]
+        self._ledger.add_context_readings(device_class, readings)
 
     def _measurement(self, device: str, key: str, outcome: Timing | Failure) -> Measurement:
         device_class, timed = class_of(device), isinstance(outcome, Timing)

@@ -38,6 +38,9 @@ from cost_model.speed_factors import SpeedFactor
 from cost_model.store import Store
 from workers.sources import accuracy_versions, fingerprint, kernel_versions
 
+PROFILED = 48
+"""Different kernels that are compiled a second time, with clocks: some seconds of one core."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -189,7 +192,10 @@ class Execution:
         verify = self._site.job.verify
         measure = self._site.job.measure
         tolerance = Tolerance(measure.tolerance_pp, measure.tolerance)
-        return Policy(verify.rounds, verify.headroom, verify.evaluations, tolerance, verify.confidence)
+        profiled = PROFILED if measure.context else 0
+        return Policy(
+            verify.rounds, verify.headroom, verify.evaluations, tolerance, verify.confidence, profiled
+        )
 
     def _wanted(self) -> dict[str, list[str]]:
         stated = self._site.job.measure
@@ -231,6 +237,7 @@ class Execution:
             accuracy_versions=accuracy_versions(),
             percentiles={name: each.bounds.percentile for name, each in self._goals.items()},
             confidence=self._site.job.verify.confidence,
+            context=self._site.job.measure.context,
         )
 
     def _round_terms(self) -> str:

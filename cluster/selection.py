@@ -79,6 +79,20 @@ def requests_of(table: Table, selection: Selection) -> tuple[str, ...]:
     )
 
 
+def places_of(table: Table, selection: Selection) -> tuple[tuple[str, str], ...]:
+    """Layer and request of each kernel of a selection, in the order in which they run."""
+    requests = iter(requests_of(table, selection))
+    names = (candidates[0].layer for candidates in table.layers)
+    return tuple(
+        (name, next(requests)) for name, tiles in zip(names, selection.tiles, strict=True) for _ in tiles
+    )
+
+
+def fastest_requests(candidate: Candidate, latency_s: Mapping[str, float]) -> tuple[str, ...]:
+    """What the variant's kernels are with their fastest tiles."""
+    return tuple(step.requests[step.tiles.index(_fastest(step, latency_s)[0])] for step in candidate.steps)
+
+
 def unmeasured(table: Table, selection: Selection, settled: Set[str]) -> tuple[str, ...]:
     """Requests of the selection's kernels, all tiles, that have neither been measured nor failed."""
     return tuple(

@@ -117,6 +117,9 @@ class MeasureSettings(Settings):
     points..."""
     tolerance: Share = 0.02
     """... or, for another objective than loss, as a share of its cost."""
+    context: bool = True
+    """Whether kernels are also read at their places in whole configurations, once a class and network;
+    without that a network counts as the sum of its kernels alone, corrected by what runs show."""
     common_requests: int = Field(default=6, ge=0)
     """Kernels that every unit of a class measures, which tell how fast it is; all others are shared out."""
 

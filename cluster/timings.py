@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from cluster.events import Measure, RunConfiguration
+from cluster.events import Measure, Profile, RunConfiguration
 from cluster.timing_cores import TimingCores
 from cluster.units import ClassWork, Unit
 
@@ -30,7 +30,7 @@ class Timings:
         unit.batch, unit.running = None, False
         self._released.append(unit)
 
-    def commands(self, touched: Iterable[ClassWork]) -> Iterator[Measure | RunConfiguration]:
+    def commands(self, touched: Iterable[ClassWork]) -> Iterator[Measure | RunConfiguration | Profile]:
         """The next timed work: for whoever was released or offered, then for who is idle."""
         released, self._released = self._released, []
         for through in released:
@@ -43,7 +43,7 @@ class Timings:
             while idle := work.rouse():
                 yield from self._start(idle)
 
-    def _start(self, unit: Unit) -> Iterator[Measure | RunConfiguration]:
+    def _start(self, unit: Unit) -> Iterator[Measure | RunConfiguration | Profile]:
         """Its next work; without any it is idle, without its cores it waits for them."""
         if not unit.online or unit.busy:
             return

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Literal
 
-from cluster.events import Batch, Measure, RunConfiguration
-from cluster.needs import Decision, Finished, NeedRun
+from cluster.events import Batch, Measure, Profile, RunConfiguration
+from cluster.needs import Decision, Finished, NeedProfile, NeedRun
 
 BATCHES_AHEAD = 2
 """Of a class with one unit; each further unit that is online adds one."""
@@ -238,12 +238,15 @@ class Unit:
             return True
         return self.work.library is not None if self.own else self.work.has_batch(self)
 
-    def start(self) -> Measure | RunConfiguration:
+    def start(self) -> Measure | RunConfiguration | Profile:
         """Take the next piece of timed work: a run first, it ends the device's job."""
         self.idle, self.parked = False, None
         if self.waiting_for == "run" and isinstance(self.decision, NeedRun):
             self.running = True
             return RunConfiguration(self.device, self.decision.selection)
+        if self.waiting_for == "run" and isinstance(self.decision, NeedProfile):
+            self.running = True
+            return Profile(self.device, self.decision.selections)
         self.batch = self._own_batch(self.work.library) if self.own else self.work.next_for(self)
         return Measure(self.device, self.batch)
 
@@ -306,7 +309,7 @@ class Unit:
         if not self.online:
             return "lost"
         if self.running:
-            return "verifying"
+            return "profiling" if isinstance(self.decision, NeedProfile) else "verifying"
         if self.batch is not None:
             return "measuring"
         return {"measurements": "waiting", "decision": "choosing"}.get(self.waiting_for, self.waiting_for)

@@ -9,10 +9,11 @@ import ray
 
 from cluster.events import Batch
 from cluster.job import Material
-from cluster.planning import ClassPlan
-from cluster.selection import Selection
+from cluster.planning import ClassPlan, KernelRequest
+from cluster.selection import Selection, places_of
 from cluster.settings import RunFile
 from network.answers import Answers
+from network.clocked import Chosen
 from network.target import Target
 from tracker.cooling import Cooling
 from tracker.device import Description
@@ -24,6 +25,7 @@ from workers.fingerprint_kernels import buffer_bytes
 from workers.steady import Hygiene
 from workers.tasks import (
     answer_exactly,
+    assemble_clocked,
     assemble_configuration,
     build_fingerprint_library,
     build_library,
@@ -55,6 +57,7 @@ class Work:
         self._outputs = tuple(each.shape for each in material.network.outputs)
         self._refitted: dict[tuple[str, ...], Any] = {}
         self._executables: dict[tuple[str, str], Any] = {}
+        self._profiles: dict[tuple[str, tuple[Selection, ...]], Any] = {}
         self._libraries: dict[int, Any] = {}
         self._unsettled: dict[str, dict[int, set[str]]] = {name: {} for name in plans}
         """Of each library, by class: a batch may be split when a session dies of one of its requests."""
@@ -124,6 +127,16 @@ class Work:
         samples, runs = self._inputs["evaluation"], self._run.verify.runs
         return actor.run.remote(candidate, reference, samples, self._outputs, runs, limit_bytes)
 
+    def profile(self, actor: Any, device_class: str, selections: Sequence[Selection]) -> Any:
+        """A ``ProfileResult`` of selections; their library is assembled once a class."""
+        key = (device_class, tuple(selections))
+        if key not in self._profiles:
+            plan = self._plans[device_class]
+            configurations = [_kernels(plan, each) for each in selections]
+            arguments = (self._network, configurations, plan.target, self._host_cores)
+            self._profiles[key] = assemble_clocked.remote(*arguments)
+        return actor.profile.remote(self._profiles[key])
+
     def deployed(self, device_class: str, selection: Selection) -> Executable:
         """The same as a value: what goes into the bundle."""
         executable: Executable = ray.get(self.executable(device_class, selection))
@@ -154,3 +167,11 @@ class Work:
     def _assemble(self, selection: Selection, target: Target) -> Any:
         fitted = self._fitted(selection.variants)
         return assemble_configuration.remote(self._network, fitted, selection.tiles, target, self._host_cores)
+
+
+def _kernels(plan: ClassPlan, selection: Selection) -> Chosen:
+    """Layer to the kernels of a selection with their tiles."""
+    chosen: dict[str, list[KernelRequest]] = {each[0].layer: [] for each in plan.table.layers}
+    for layer, request in places_of(plan.table, selection):
+        chosen[layer].append(plan.kernels[request])
+    return chosen

@@ -1,15 +1,19 @@
-"""From the sum of isolated kernels to a network's latency percentile on one device.
+"""From the sum of kernels to a network's latency percentile on one device.
 
 Kernels timed alone run in a hot cache and say nothing of the executor between them. Every verified run of a
 device gives one observation; the remainder is modelled as ``scale * sum + overhead`` (both not negative,
 least squares of relative errors) and then anchored, so that it is exact for the latest run: what is tried
 next is close to it.
+
+Of kernels that are read at their places the sum is the network but for a rest that is read with them. What
+remains is how far the percentile lies above the median, and that is one factor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from scipy.optimize import nnls
@@ -45,6 +49,17 @@ class EndToEnd:
         fitted = scale * last.kernels_s + overhead
         anchor = last.measured_s / fitted if fitted > 0 else 1.0
         return cls(float(scale * anchor), float(overhead * anchor))
+
+    @classmethod
+    def in_context(cls, observations: Sequence[Observation], rest_s: float) -> EndToEnd:
+        """The same where the kernels were read at their places, and what is left of a run with them.
+
+        The factor is the median of all runs', as one alone may have been lucky, but not below that of the
+        latest: what was too slow once is not believed to be faster.
+        """
+        ratios = [each.measured_s / (each.kernels_s + rest_s) for each in observations]
+        factor = max(median(ratios), ratios[-1]) if ratios else 1.0
+        return cls(factor, factor * rest_s)
 
     def predict_s(self, kernels_s: float) -> float:
         """Latency in seconds of a configuration whose kernels' medians add up to ``kernels_s``."""

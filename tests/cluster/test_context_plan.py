@@ -5,11 +5,14 @@ from random import Random
 
 import pytest
 
-from cluster.context_plan import covering, places_of
+from cluster.context_plan import covering, to_profile
+from cluster.model import Knowledge
 from cluster.planning import ClassPlan
-from cluster.selection import candidates_of, requests_of
+from cluster.selection import candidate_latency_s, candidates_of, places_of, requests_of
 from cluster.table import Candidate, StepChoices, Table
 from network.variants import Form
+from runtime.bounds import Bounds
+from tests.cluster.worlds import Truth, World
 
 F32, U8 = Form("float32"), Form("uint8")
 
@@ -126,3 +129,36 @@ def test_tensors_that_meet_have_one_form():
     # What reads float32 and writes uint8 fits no sum: the layer it reads is summed up with it.
     unfit = {("branch", "exact f32>u8"), ("branch", "exact u8>f32")}
     assert held_by(table, selections) == pairs_of(table) - unfit
+
+
+@pytest.fixture(scope="module")
+def knowledge(table: Table) -> Knowledge:
+    """Everything measured."""
+    world = World(Truth(11, table), Bounds.parse({"latency": "45%"}))
+    world.settled = set(table.requests)
+    return world.knowledge()
+
+
+def test_a_profile_holds_what_is_fast_or_loses_little(table: Table, knowledge: Knowledge):
+    selections = to_profile(table, knowledge, most=1000)
+    held = held_by(table, selections)
+    for candidates in table.layers:
+        exact = [each for each in candidates if each.approximation == "exact"]
+        fastest = min(exact, key=lambda each: candidate_latency_s(each, knowledge.latency_s))
+        assert (fastest.layer, fastest.key) in held
+    assert all(agree(table, each) for each in selections)
+
+
+def test_a_profile_takes_no_more_kernels_than_it_may(table: Table, knowledge: Knowledge):
+    def kernels(most: int) -> int:
+        chosen = to_profile(table, knowledge, most)
+        return len({request for each in chosen for request in requests_of(table, each)})
+
+    assert kernels(0) == 0
+    assert 0 < kernels(12) <= 12 < kernels(24) <= 24
+
+
+def test_only_what_was_measured_is_profiled(table: Table, knowledge: Knowledge):
+    exact = {step.requests[0] for each in table.uniform("exact") for step in each.steps}
+    (selection,) = to_profile(table, replace(knowledge, settled=frozenset(exact)), 1000)
+    assert set(requests_of(table, selection)) == exact

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cluster.coordinator import CRASHES_BEFORE_DISCARD, Coordinator
-from cluster.decision import Decision, Finished, NeedEvaluation, NeedMeasurements, NeedRun, TakeOver
+from cluster.decision import (
+    Decision,
+    Finished,
+    NeedEvaluation,
+    NeedMeasurements,
+    NeedProfile,
+    NeedRun,
+    TakeOver,
+)
 from cluster.events import (
     BudgetSpent,
     Build,
@@ -29,6 +37,8 @@ from cluster.events import (
     JointlyEvaluated,
     Measure,
     Measured,
+    Profile,
+    Profiled,
     Ran,
     Rank,
     Ranked,
@@ -93,7 +103,7 @@ class Fleet(RuleBasedStateMachine):
         self.pending = [
             each
             for each in self.pending
-            if not (isinstance(each, Measure | RunConfiguration) and each.device == device)
+            if not (isinstance(each, Measure | Profile | RunConfiguration) and each.device == device)
         ]
         self.tell(DeviceLost(device, "unplugged"))
 
@@ -141,6 +151,8 @@ class Fleet(RuleBasedStateMachine):
                 self.built(command, batch.requests[:1] if luck == "bad" else ())
             case RunConfiguration(device, selection):
                 self.ran(device, selection, None if luck == "good" else "no memory")
+            case Profile(device):
+                self.tell(Profiled(device, None if luck == "good" else "no memory"))
             case _:
                 self.succeed(command, reached, blame=luck == "worse")
 
@@ -154,6 +166,8 @@ class Fleet(RuleBasedStateMachine):
                 self.timed(command, reached, blame=blame)
             case RunConfiguration(device, selection):
                 self.ran(device, selection, None)
+            case Profile(device):
+                self.tell(Profiled(device))
             case EvaluateJointly(device):
                 self.tell(JointlyEvaluated(device))
             case Evaluate(layer):
@@ -188,7 +202,7 @@ class Fleet(RuleBasedStateMachine):
             tuple(each for each in (f"late {device[0]}", f"late {device}") if self.unknown(device[0], each))
         )
         found = found_on(device)
-        walk = [late, NeedEvaluation(found), NeedRun(found), NeedRun(found)]
+        walk = [late, NeedProfile((found,)), NeedEvaluation(found), NeedRun(found), NeedRun(found)]
         step = self.steps[device]
         return walk[step - 1] if step <= len(walk) else Finished("holds", found)
 
@@ -244,7 +258,9 @@ class Fleet(RuleBasedStateMachine):
 
     @invariant()
     def devices_that_share_cores_never_time_at_once(self) -> None:
-        timed = [each.device for each in self.pending if isinstance(each, Measure | RunConfiguration)]
+        timed = [
+            each.device for each in self.pending if isinstance(each, Measure | Profile | RunConfiguration)
+        ]
         cores = [core for device in timed for core in CORES[device]]
         assert len(cores) == len(set(cores))
         assert set(timed) <= self.online

@@ -11,7 +11,7 @@ from cluster.joint_loss import JointLoss
 from cluster.ledger import Ledger, Scope, class_of
 from cluster.planning import ClassPlan
 from cluster.recorder import Recorder
-from cluster.selection import Selection, select
+from cluster.selection import Selection, places_of, select
 from cost_model.errors import CostModelError
 from cost_model.store import Store
 from tracker.failure import Failure
@@ -19,6 +19,7 @@ from tracker.timing import Timing
 from workers.accuracy import Effect, LayerEffects
 from workers.build import Executable
 from workers.device import RunResult
+from workers.profile import KernelInContext, NetworkInContext, ProfileResult
 
 DEVICE = "lab.one"
 SCOPE = Scope("net", "calibration", "evaluation", "kernels 1", "accuracies 1", {"lab": 90.0}, 0.9)
@@ -97,6 +98,46 @@ def test_timings_and_failures_settle_requests(ledger: Ledger, store: Store):
         assert set(each.failures("lab")) == {second, third}
         assert "wrong argument" in each.failures("lab")[second]
         assert "it does not compile" in each.failures("lab")[third]
+
+
+def profile(ledger: Ledger, selection: Selection, seconds: float) -> ProfileResult:
+    """Every kernel takes as long, and the clock a tenth of that."""
+    kernels = tuple(
+        KernelInContext(layer, 0, request, (1.1 * seconds, 5 * seconds, 1.1 * seconds))
+        for layer, request in places_of(ledger.tables["lab"], selection)
+    )
+    return ProfileResult((NetworkInContext(kernels, clock_s=0.1 * seconds, rest_s=seconds),))
+
+
+def test_what_kernels_take_at_their_places_is_kept_and_known(ledger: Ledger, store: Store):
+    evaluate_everything(ledger)
+    exact = uniform(ledger, "exact")
+    assert ledger.knowledge(DEVICE).context is None
+    recorder(ledger).profile(DEVICE, [exact], profile(ledger, exact, 2e-5))
+    for each in (ledger, again(ledger, store)):
+        context = each.knowledge(DEVICE).context
+        assert context is not None
+        for place in places_of(each.tables["lab"], exact):
+            assert context.seconds(place, 1e-6, 0) == pytest.approx(2e-5)
+        assert context.rest_s == pytest.approx(2e-5)
+    silent = Ledger(store, replace(ledger.scope, context=False), ledger.tables)
+    assert silent.knowledge(DEVICE).context is None
+    stale = again(ledger, store, kernel_versions="kernels 2")
+    assert stale.knowledge(DEVICE).context is None
+
+
+def test_a_slower_unit_reads_for_a_faster_one(ledger: Ledger):
+    evaluate_everything(ledger)
+    requests, exact = ledger.tables["lab"].requests, uniform(ledger, "exact")
+    for device, speed in {"lab.one": 1.0, "lab.two": 1.5, "lab.three": 0.8}.items():
+        common = {each: timing(speed * 1e-6 * (1 + n)) for n, each in enumerate(requests[:3])}
+        recorder(ledger).timings(device, common, each_unit=True)
+    recorder(ledger).profile("lab.two", [exact], profile(ledger, exact, 3e-5))
+    place = places_of(ledger.tables["lab"], exact)[0]
+    for device, expected in (("lab.two", 3e-5), ("lab.one", 2e-5), ("lab.three", 1.6e-5)):
+        context = ledger.knowledge(device).context
+        assert context is not None
+        assert context.seconds(place, 1e-6, 0) == pytest.approx(expected)
 
 
 def test_raw_repeats_are_kept(ledger: Ledger, store: Store, plan: ClassPlan):

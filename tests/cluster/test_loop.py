@@ -15,15 +15,16 @@ from ray.exceptions import RayTaskError, WorkerCrashedError
 from cluster.budget import UNLIMITED, Budget
 from cluster.coordinator import Coordinator
 from cluster.decision import Finished, Policy, holds
-from cluster.events import Build, Evaluate, EvaluateJointly, Measure, RunConfiguration
+from cluster.events import Build, Evaluate, EvaluateJointly, Measure, Profile, RunConfiguration
 from cluster.fleet import Changes, Sight
 from cluster.goal import Goal
 from cluster.ledger import Ledger, Scope
 from cluster.loop import DEATHS, Describe, Loop, TakeFingerprint, Terms
+from cluster.model import predict
 from cluster.planning import ClassPlan, common_requests, first_requests
 from cluster.recorder import Recorder
 from cluster.rounds import Rounds
-from cluster.selection import Selection, requests_of
+from cluster.selection import Selection, places_of, requests_of
 from cluster.watch import STRIKES
 from cost_model.device_event import DeviceEvent
 from cost_model.fingerprint import Fingerprint, fingerprint_event
@@ -38,6 +39,7 @@ from tracker.timing import Timing
 from workers.accuracy import Effect, LayerEffects
 from workers.build import Executable, Library
 from workers.device import BatchResult, RunResult
+from workers.profile import KernelInContext, NetworkInContext, ProfileResult
 
 ONE, TWO = DeviceKey("lab", "one"), DeviceKey("lab", "two")
 BOUNDS = Bounds.parse({"latency": "80%", "loss": "10pp"})
@@ -88,6 +90,7 @@ class Work:
     libraries: dict[int, set[str]] = field(default_factory=dict)
     dies: Callable[[Selection], bool] = lambda _: False
     """Whether a selection runs only without a memory limit."""
+    profiles: list[tuple[Selection, ...]] = field(default_factory=list)
     limits: list[tuple[Selection, int | None]] = field(default_factory=list)
 
     def build(self, batch: Any) -> Library:
@@ -134,6 +137,18 @@ class Work:
         over = limit_bytes is not None and self.dies(selection)
         peak = limit_bytes + 1 if over and limit_bytes else 50_000
         return RunResult(seconds, reference, peak, (np.zeros((1, 4), np.float32),))
+
+    def profile(self, actor: Any, device_class: str, selections: tuple[Selection, ...]) -> ProfileResult:
+        self.profiles.append(selections)
+        return ProfileResult(tuple(self._in_context(actor, each) for each in selections))
+
+    def _in_context(self, actor: Any, selection: Selection) -> NetworkInContext:
+        """Each kernel takes a tenth more at its place than alone."""
+        kernels = tuple(
+            KernelInContext(layer, 0, request, (1.1 * self._speed(actor) * self.truth.kernel_s(request),) * 3)
+            for layer, request in places_of(self.truth.table, selection)
+        )
+        return NetworkInContext(kernels, clock_s=0.0, rest_s=2e-5 * self._speed(actor))
 
     def deployed(self, device_class: str, selection: Selection) -> Executable:
         self.last = selection
@@ -210,6 +225,8 @@ class Site:
     shared: bool = False
     dies: Callable[[Selection], bool] = lambda _: False
     budget: Budget = UNLIMITED
+    profiled: int = 0
+    """Different kernels that a profile may have."""
 
     def play(self, seed: int = 1) -> Coordinator:
         table = self.plan.table
@@ -237,12 +254,21 @@ class Site:
             self.fleet, self.crew = Fleet(list(self.script)), Crew(Random(seed), self.fault)
             rounds = Rounds(self.folder / "rounds.json", "terms")
             terms = Terms({"lab": Goal(self.bounds)}, Policy(5, 0.05), self.patience_s, self.budget)
+            terms = Terms(
+                {"lab": Goal(self.bounds)}, Policy(5, 0.05, profiled=self.profiled), self.patience_s
+            )
             self.work = work = Work(truth, approximations, self.speeds, self.oddities, dies=self.dies)
             Loop(coordinator, ledger, recorder, rounds, self.crew, self.fleet, work, terms).run(
                 lambda _: None
             )
             self.factors = {unit: each.factor for unit, each in ledger.factors("lab").items()}
             self.measured = store.unit_measurements("lab", table.target, "k")
+            self.readings = store.context_readings("lab", table.target, "k")
+            self.predicted = {
+                str(key): predict(table, replace(known, runs=known.runs[:1]), known.runs[-1].selection)
+                for key in (ONE, TWO)
+                if (known := ledger.knowledge(str(key))).runs
+            }
             self.runs = {str(key): ledger.runs(str(key)) for key in (ONE, TWO)}
             self.rows, self.failures = store.count(), ledger.failures("lab")
             self.story = [(each.device, each.kind) for each in store.device_events()]
@@ -291,6 +317,34 @@ def test_a_budget_ends_measuring_and_the_best_of_what_is_known_is_verified(
     assert len(site.measured) < len(whole.measured)
 
 
+def test_kernels_are_read_at_their_places_once_and_predict_what_runs(plan: ClassPlan, tmp_path: Path) -> None:
+    site = Site(plan, tmp_path, script=[({ONE, TWO}, set())], common=3, profiled=30)
+    site.speeds = {"two": 1.5}
+    site.shared = True
+    assert_holds(site, site.play(), ONE, TWO)
+    assert len(site.work.profiles) == 1
+    assert {each.device for each in site.readings} == {str(TWO)}  # The slower one searches for both.
+    assert len({each.kernel for each in site.readings}) <= 30
+    for device, costs in site.predicted.items():
+        assert costs.latency_s == pytest.approx(site.runs[device][-1].costs.latency_s, rel=0.02)
+    site.play()
+    assert site.work.profiles == []
+
+
+def test_a_profile_that_fails_holds_up_nothing(plan: ClassPlan, tmp_path: Path) -> None:
+    def fail(command: Any, result: Any) -> Any:
+        return (
+            Failure("crash", "no memory", command.device, "profile")
+            if isinstance(command, Profile)
+            else result
+        )
+
+    site = Site(plan, tmp_path, fail, profiled=30)
+    assert_holds(site, site.play(), ONE)
+    assert len(site.work.profiles) == 1
+    assert site.readings == ()
+
+
 def kinds(site: Site, device: DeviceKey) -> list[str]:
     return [each.kind for each in site.events if each.device == str(device)]
 
@@ -331,11 +385,11 @@ def test_a_drift_becomes_part_of_the_device_s_story(plan: ClassPlan, tmp_path: P
     assert event.facts == asdict(drift)
 
 
-@pytest.mark.parametrize("kind", [Measure, EvaluateJointly, RunConfiguration])
+@pytest.mark.parametrize("kind", [Measure, EvaluateJointly, Profile, RunConfiguration])
 def test_a_device_that_leaves_in_the_middle_goes_on_when_it_is_back(
     plan: ClassPlan, tmp_path: Path, kind: type
 ) -> None:
-    site = Site(plan, tmp_path, patience_s=30.0)
+    site = Site(plan, tmp_path, patience_s=30.0, profiled=30)
     left: list[Any] = []
 
     def leave(command: Any, result: Any) -> Any:

@@ -8,6 +8,7 @@ from cluster.model import (
     Knowledge,
     end_to_end_of,
     memory_offset_bytes,
+    network_s,
     planned_peak_bytes,
     predict,
     problem_of,
@@ -15,8 +16,9 @@ from cluster.model import (
 )
 from cluster.planning import ClassPlan
 from cluster.problem import totals_of
-from cluster.selection import kernels_s, requests_of, select
+from cluster.selection import kernels_s, places_of, requests_of, select
 from cluster.table import Table
+from cost_model.in_context import InContext
 from runtime.bounds import Bounds
 from tests.cluster.worlds import Truth, World
 
@@ -51,6 +53,43 @@ def test_two_runs_tell_scale_and_overhead(table, knowledge):
     correction = end_to_end_of(table, knowledge)
     assert correction.scale == pytest.approx(1.1, rel=1e-3)
     assert correction.overhead_s == pytest.approx(2e-5, rel=1e-3)
+
+
+def in_context(table, knowledge, read):
+    """With the kernels of these selections read at their places, where they take a fifth more and 1 µs."""
+    placed = {
+        (layer, request): 1.2 * knowledge.latency_s[request] + 1e-6
+        for selection in read
+        for layer, request in places_of(table, selection)
+    }
+    sizes = {key: each.work.parameter_bytes for key, each in table.samples.items()}
+    return replace(knowledge, context=InContext.of(placed, 5e-6, knowledge.latency_s, sizes))
+
+
+def test_kernels_count_as_they_do_at_their_places(table, knowledge):
+    exact, integer = (select(table.uniform(name), knowledge.latency_s) for name in ("exact", "int8"))
+    placed = in_context(table, replace(knowledge, runs=()), [exact])
+    for selection in (exact, integer):  # The second one is modelled after the first.
+        kernels = kernels_s(table, selection, knowledge.latency_s)
+        expected = 1.2 * kernels + 1e-6 * len(requests_of(table, selection)) + 5e-6
+        assert predict(table, placed, selection).latency_s == pytest.approx(expected, rel=0.01)
+        options = problem_of(table, placed).layers
+        chosen = [
+            next(each for each in layer if each.variant == key)
+            for layer, key in zip(options, selection.variants, strict=True)
+        ]
+        total = sum(each.latency_s for each in chosen) + problem_of(table, placed).latency_offset_s
+        assert total == pytest.approx(predict(table, placed, selection).latency_s)
+
+
+def test_runs_tell_how_far_the_percentile_is_above_what_was_read(table, knowledge):
+    exact = select(table.uniform("exact"), knowledge.latency_s)
+    placed = in_context(table, knowledge, [run.selection for run in knowledge.runs])
+    tail = end_to_end_of(table, placed).scale
+    run = knowledge.runs[-1]
+    at_least = network_s(table, placed, run.selection) + placed.context.rest_s
+    assert tail >= run.costs.latency_s / at_least * (1 - 1e-9)
+    assert predict(table, placed, exact).latency_s > 0
 
 
 def test_a_slow_session_says_nothing_of_the_configuration(table, knowledge):
