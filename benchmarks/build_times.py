@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -67,7 +68,7 @@ def kernel_times(name: str, libraries: int) -> KernelTimes:
     """
     target = Target.host()
     with TemporaryDirectory(prefix="blinknet-benchmark-") as folder:
-        known = _known(load(model_path(name, Path(folder))), None)
+        known = known_variants(load(model_path(name, Path(folder))), None)
     plan = plan_class("host", target, known)
     requests = list(plan.kernels.values())
     batches = spread(requests, libraries)
@@ -101,7 +102,7 @@ def network_times(name: str, rounds: int) -> NetworkTimes:
             network = load(model_path(name, folder))
         except NetworkError as error:
             return NetworkTimes(name, {}, str(error))
-        chosen = dict(_uniform(_known(network, ["int8"]), target))
+        chosen = dict(_uniform(known_variants(network, ["int8"]), target))
         return NetworkTimes(
             name,
             {
@@ -113,13 +114,16 @@ def network_times(name: str, rounds: int) -> NetworkTimes:
         )
 
 
-def _known(network: Network, named: Sequence[str] | None) -> Catalogue:
+def known_variants(
+    network: Network, named: Sequence[str] | None, degrees: Sequence[Fraction] | None = None
+) -> Catalogue:
+    """What the named methods (None: all) make of a network, fitted to a few samples of noise."""
     random = np.random.default_rng(0)
     x, *others = (
         random.standard_normal((CALIBRATION, *shape), dtype=np.float32)
         for shape in network.input_shapes.values()
     )
-    return catalogue(network, Samples(x, np.zeros(CALIBRATION, np.int64), tuple(others)), named)
+    return catalogue(network, Samples(x, np.zeros(CALIBRATION, np.int64), tuple(others)), named, degrees)
 
 
 def _library_s(batch: Sequence[KernelRequest], target: Target) -> float:

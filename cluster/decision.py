@@ -62,7 +62,9 @@ def decide(table: Table, knowledge: Knowledge, goal: Goal, policy: Policy, spent
     """
     for name in UNIFORM:
         uniform = select(table.uniform(name), knowledge.latency_s)
-        if missing := unmeasured(table, uniform, knowledge.settled):
+        if missing := _missing(table, uniform, knowledge, spent):
+            if spent.budget and name != EXACT:
+                continue
             return NeedMeasurements(missing)
         if not works(table, uniform, knowledge):
             continue
@@ -97,6 +99,13 @@ def follow(table: Table, knowledge: Knowledge, goal: Goal, final: Finished) -> D
     if holds(run, goal.bounds):
         return Finished("holds", final.selection)
     return TakeOver() if final.verdict == "holds" else final
+
+
+def _missing(table: Table, uniform: Selection, knowledge: Knowledge, spent: Spent) -> tuple[str, ...]:
+    """What is to be measured of a uniform configuration: all tiles, unless the budget is spent."""
+    if not spent.budget:
+        return unmeasured(table, uniform, knowledge.settled)
+    return tuple(each for each in requests_of(table, uniform) if each not in knowledge.settled)
 
 
 def is_uniform(table: Table, variants: tuple[str, ...]) -> bool:

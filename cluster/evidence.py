@@ -51,11 +51,12 @@ def estimates_of(ledger: Ledger) -> dict[str, list[KernelEstimate]]:
     predictable = _of_known_classes(samples, seen)
     if not predictable:
         return {name: [] for name in ledger.tables}
-    predicted = LatencyModel.fit(seen).predict_s(predictable).tolist()
+    model = LatencyModel.fit(seen, ledger.fingerprints())
+    predicted, bounds = (each.tolist() for each in model.predict_with_bounds_s(predictable))
     estimates: dict[str, list[KernelEstimate]] = {name: [] for name in ledger.tables}
-    for sample, seconds in zip(predictable, predicted, strict=True):
+    for sample, seconds, bound_s in zip(predictable, predicted, bounds, strict=True):
         measured_s = sample.seconds or 0.0
-        estimate = KernelEstimate(sample.kernel, seconds, measured_s, sample.kernel in unseen)
+        estimate = KernelEstimate(sample.kernel, seconds, measured_s, sample.kernel in unseen, bound_s)
         estimates[sample.device_class].append(estimate)
     return estimates
 

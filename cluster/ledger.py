@@ -19,7 +19,7 @@ from cost_model.accuracy import EXACT, AccuracyModel
 from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.features import Sample
-from cost_model.fingerprint import Fingerprint, known_fingerprint
+from cost_model.fingerprint import Fingerprint, fingerprint_of, known_fingerprint
 from cost_model.in_context import InContext, Place
 from cost_model.latency import LatencyModel
 from cost_model.measurement import (
@@ -99,6 +99,7 @@ class Ledger:
         }
         self._latencies: dict[str, dict[str, float]] | None = None
         self._at_best: dict[str, dict[str, float]] = {}
+        self._model: LatencyModel | None = None
         self._factors: dict[str, dict[str, SpeedFactor]] = {}
         self._contexts: dict[str, InContext] = {}
         self._accuracy: tuple[int, AccuracyModel] | None = None
@@ -357,22 +358,33 @@ class Ledger:
         }
         return {key: units for key, units in measured.items() if units}
 
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        """Class to the latest fingerprint of any of its units, where one was ever taken."""
+        events = self._store.device_events()
+        found = ((class_of(each.device), fingerprint_of(each)) for each in events)
+        return {name: each for name, each in found if each is not None and name in self.tables}
+
+    def _latency_model(self) -> LatencyModel | None:
+        """Fitted anew where that pays (``LatencyModel.outdated``); None before anything is measured."""
+        samples = self.samples()
+        if samples and (self._model is None or self._model.outdated(samples)):
+            self._model = LatencyModel.fit(samples, self.fingerprints())
+        return self._model
+
     def _fit_latencies(self) -> dict[str, dict[str, float]]:
         """Measured medians, and predictions for what was not tried, of every class."""
         known = {name: self._normalised(name) for name in self._measured}
         self._at_best = {}
-        samples = self.samples()
-        if not samples:
+        model = self._latency_model()
+        if model is None:
             return known
-        model = LatencyModel.fit(samples)
         for name, table in self.tables.items():
             unseen = [table.samples[key] for key in table.requests if key not in self._measured[name]]
             if unseen and known[name]:
-                predicted = model.predict_s(unseen).tolist()
-                found = dict(zip((each.kernel for each in unseen), predicted, strict=True))
-                known[name].update(found)
-                floor = model.floor(name)
-                self._at_best[name] = {key: floor * each for key, each in found.items()}
+                keys = [each.kernel for each in unseen]
+                predicted, at_best = (each.tolist() for each in model.predict_at_best_s(unseen))
+                known[name].update(zip(keys, predicted, strict=True))
+                self._at_best[name] = dict(zip(keys, at_best, strict=True))
         return known
 
 

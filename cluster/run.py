@@ -28,7 +28,7 @@ from cluster.outputs import RunFolder, RunRecord, prepare, write_atomically, wri
 from cluster.planning import common_requests, first_requests
 from cluster.progress import ProgressView
 from cluster.recorder import Recorder
-from cluster.report import Evidence, KernelEstimate, compute, render
+from cluster.report import Evidence, KernelEstimate, compute, coverage, render
 from cluster.rounds import Rounds
 from cluster.selection import selection_of
 from cluster.settings import cluster_settings, load_run_file
@@ -52,6 +52,8 @@ class Outcome:
     """Device, or class without devices, to the reason."""
     held_out_errors: tuple[float, ...]
     """Relative errors of predicted kernel latencies on kernels that the model did not see."""
+    held_out_coverage: float | None = None
+    """Share of those that did not exceed their bounds; the cost model promises ``COVERAGE``."""
     factors: Mapping[str, SpeedFactor] = field(default_factory=dict)
     """Device to its speed factor, where its class has several units."""
     marks: Mapping[str, Marks] = field(default_factory=dict)
@@ -155,7 +157,8 @@ class Execution:
         held_out = [each for several in estimates.values() for each in several if each.held_out]
         errors = tuple(each.error for each in held_out)
         marks = {device: self.ledger.marks(device) for device in results}
-        return Outcome(self._folder, results, missing, errors, self._factors(results), marks)
+        within = coverage(held_out)
+        return Outcome(self._folder, results, missing, errors, within, self._factors(results), marks)
 
     def _factors(self, devices: Iterable[str]) -> dict[str, SpeedFactor]:
         found = {each: self.ledger.factors(class_of(each)).get(each) for each in devices}

@@ -12,6 +12,7 @@ from cluster.device_result import DeviceResult
 from cluster.run import Outcome
 from cluster.tables import plain_table
 from cluster.texts import costs_cells, loss_text, nearest_text
+from cost_model.latency import COVERAGE
 from cost_model.speed_factors import SpeedFactor
 
 
@@ -23,17 +24,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     if outcome.factors:
         console.print(factor_table(outcome.factors))
     if outcome.held_out_errors:
-        count, middle, mean = (
-            len(outcome.held_out_errors),
-            median(outcome.held_out_errors),
-            fmean(outcome.held_out_errors),
-        )
-        console.print(
-            f"predicted latency of {count} kernels that the model had not seen: "
-            f"median error {middle:.1%}, mean {mean:.1%}",
-            markup=False,
-            soft_wrap=True,
-        )
+        console.print(prediction_text(outcome), markup=False, soft_wrap=True)
     for device, marks in outcome.marks.items():
         if marks.marked:
             console.print(f"{device}: {marks}", markup=False, soft_wrap=True)
@@ -45,6 +36,16 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     for name, reason in outcome.missing.items():
         console.print(f"{name}: no configuration: {reason}", markup=False, soft_wrap=True)
     console.print(f"configurations, bundles and report: {outcome.folder.path}", markup=False, soft_wrap=True)
+
+
+def prediction_text(outcome: Outcome) -> str:
+    """How good predictions were, and how often their bounds held beside what was promised."""
+    errors, within = outcome.held_out_errors, outcome.held_out_coverage
+    text = (
+        f"predicted latency of {len(errors)} kernels that the model had not seen: "
+        f"median error {median(errors):.1%}, mean {fmean(errors):.1%}"
+    )
+    return text if within is None else f"{text}; {within:.0%} within their bounds, {COVERAGE:.0%} promised"
 
 
 def certificate_table(results: Sequence[DeviceResult]) -> Table:

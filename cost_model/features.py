@@ -102,6 +102,10 @@ def _shape(sample: Sample) -> dict[str, float]:
     return {
         "height": height,
         "width": width,
+        "input_height": sample.input_shape[0],
+        "input_width": sample.input_shape[1],
+        "window_height": sample.window[0],
+        "window_width": sample.window[1],
         "log_channels": log(channels),
         "log_input_channels": log(read),
         "log_reduction": log(_reduction(sample)),
@@ -112,19 +116,89 @@ def _shape(sample: Sample) -> dict[str, float]:
     }
 
 
+def positions(samples: Sequence[Sample]) -> Floats:
+    """Where kernels are beside each other, ``(samples, dimensions)``: near ones behave alike."""
+    return np.array([_position(each) for each in samples], dtype=np.float64)
+
+
+def _position(sample: Sample) -> list[float]:
+    """Sizes as logarithms, halved where a doubling says less; steps where a vector is not filled."""
+    work, (height, width, channels) = sample.work, sample.output_shape
+    rows, columns, blocks = _register_tile(sample)
+    return [
+        log(1 + work.macs) / 2,
+        log(1 + work.elementwise) / 2,
+        log(1 + work.input_bytes) / 2,
+        log(1 + work.output_bytes) / 2,
+        log(1 + work.parameter_bytes) / 3,
+        log(1 + work.workspace_bytes) / 6,
+        1.5 * sample.integer,
+        float(_element_bytes(work.output_bytes, sample.output_shape) < 2),
+        log(channels),
+        log(sample.input_shape[2]) / 2,
+        log(1 + width) / 2,
+        log(1 + height) / 2,
+        log(prod(sample.window)) / 2,
+        log(prod(sample.stride)) / 2,
+        log(1 + rows) / 2,
+        log(1 + columns) / 2,
+        log(1 + blocks) / 1.5,
+        2 * _waste(height, rows),
+        2 * _waste(width, columns),
+        _waste(channels, sample.lanes),
+        log(_cycles(sample)) / 2,
+    ]
+
+
 def _tile(sample: Sample) -> dict[str, float]:
-    sizes = (*sample.tile, *[1] * TILE_SIZES)
-    head, rest = sizes[: TILE_SIZES - 1], sizes[TILE_SIZES - 1 :]
-    named = {f"tile_{index}": float(size) for index, size in enumerate((*head, prod(rest)))}
+    rows, columns, blocks = _register_tile(sample)
+    height, width, _ = sample.output_shape
     return {
-        **named,
-        "tile_area": float(prod(sizes)),
-        "tile_waste": _waste(sample.output_shape[1], sizes[0]),
+        "tile_rows": rows,
+        "tile_columns": columns,
+        "tile_blocks": blocks,
+        "tile_area": rows * columns * blocks,
+        "rows_waste": _waste(height, rows),
+        "columns_waste": _waste(width, columns),
+        "log_tiles": log(_tiles(sample)),
+        "log_steps": log(_steps(sample)),
+        "log_cycles": log(_cycles(sample)),
         # Parameters that one tile of outputs reads again and again: do they fit the first cache?
-        "log_tile_parameters": log(
-            _reduction(sample) * sizes[1] * sample.lanes * (1 if sample.integer else 4)
-        ),
+        "log_tile_parameters": log(_reduction(sample) * blocks * sample.lanes * (1 if sample.integer else 4)),
+        "input_element_bytes": _element_bytes(sample.work.input_bytes, sample.input_shape),
+        "output_element_bytes": _element_bytes(sample.work.output_bytes, sample.output_shape),
+        "workspace": float(sample.work.workspace_bytes > 0),
     }
+
+
+def _register_tile(sample: Sample) -> tuple[int, int, int]:
+    """Rows, columns and vectors of channels, with what a longer tile has besides."""
+    rows, columns, *rest = (*sample.tile, *[1] * TILE_SIZES)
+    return rows, columns, prod(rest)
+
+
+def _tiles(sample: Sample) -> int:
+    """Register tiles of the whole output, those at its edges included."""
+    rows, columns, blocks = _register_tile(sample)
+    height, width, channels = sample.output_shape
+    vectors = ceil(channels / sample.lanes)
+    return ceil(height / rows) * ceil(width / columns) * ceil(vectors / max(1, min(blocks, vectors)))
+
+
+def _steps(sample: Sample) -> float:
+    """Multiply-adds into one accumulator."""
+    reduction = sample.work.macs / max(1, prod(sample.output_shape))
+    return max(1.0, reduction / (sample.group if sample.integer else 1))
+
+
+def _cycles(sample: Sample) -> float:
+    """Of an ideal core with two multiply-adds a cycle, four cycles until a sum can be added to."""
+    area = prod(_register_tile(sample))
+    return _tiles(sample) * (_steps(sample) * max(area / 2, 4.0) + 12 + area)
+
+
+def _element_bytes(size: int, shape: Shape) -> float:
+    return size / max(1, prod(shape))
 
 
 def _reduction(sample: Sample) -> int:

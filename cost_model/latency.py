@@ -1,37 +1,44 @@
 """The latency model: how long a kernel takes that was not measured, with a bound that holds 9 times of 10.
 
-A roofline fitted for each device class gives the scale, boosted trees over all classes the rest. The bound is
-conformal (Vovk; Barber et al., Predictive inference with the jackknife+, 2021): a quantile of the errors on
-kernels that the model had not seen, fold by fold.
+A roofline of each device class, from its fingerprint and its measurements, gives the scale; what kernels
+take beyond it is learnt from all classes together. The bound is conformal (``cost_model.conformal``), made
+of errors on kernels that the model had not seen.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, isfinite
+from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
+from scipy.stats import binom
 
+from cost_model.conformal import COVERAGE, quantiles
 from cost_model.errors import CostModelError
 from cost_model.features import Sample
+from cost_model.fingerprint import Fingerprint
 from cost_model.held_out import draw, select_held_out
-from cost_model.residual import ENOUGH_FOR_TREES, Medians, Trees
+from cost_model.residual import Residual
 from cost_model.roofline import Roofline
 
-__all__ = ["HoldoutError", "LatencyModel", "holdout_error", "select_held_out"]
+__all__ = ["COVERAGE", "HoldoutError", "LatencyModel", "holdout_error", "select_held_out"]
 
 Floats = NDArray[np.float64]
-COVERAGE = 0.9
-FOLDS = 5
-ENOUGH_FOR_A_CLASS = 20
-"""Below that a class's own quantile is too unsteady: all classes' errors together give its factor."""
-FORMAT = 2
+Key = tuple[str, str]
+"""Device class and kernel."""
+FORMAT = 3
+GROWTH = 0.15
+"""By this share there are new measurements, and a fit pays."""
+FEWEST_TO_JUDGE = 10
+SURPRISE = 0.01
+"""A model whose bounds hold as promised would be exceeded so often with at most this probability."""
+NO_FINGERPRINTS: Mapping[str, Fingerprint] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,49 +46,104 @@ class LatencyModel:
     """Fitted to measured samples; the same samples in the same order give the same model."""
 
     rooflines: Mapping[str, Roofline]
-    residual: Medians | Trees
-    factors: Mapping[str, float]
-    floors: Mapping[str, float]
+    residual: Residual
+    quantiles: Mapping[str, float]
+    """Class to the multiple of its spread by which a prediction becomes a bound."""
+    quantiles_below: Mapping[str, float]
+    """Likewise for what a kernel takes at best."""
+    seen: frozenset[Key]
+    """What it was fitted to."""
+    version: str
+    """The same for the same measurements and the same form of model."""
 
     @classmethod
-    def fit(cls, samples: Sequence[Sample]) -> LatencyModel:
-        """Learn from measured samples of any number of classes.
+    def fit(
+        cls, samples: Sequence[Sample], fingerprints: Mapping[str, Fingerprint] = NO_FINGERPRINTS
+    ) -> LatencyModel:
+        """Learn from measured samples of any number of classes, and from the fingerprints that are known.
 
-        Raises ``CostModelError`` if there are none, or one has no positive seconds.
+        A class with a fingerprint alone can be predicted, too. Raises ``CostModelError`` if there are no
+        samples, or one has no positive seconds.
         """
         _check(samples)
-        rooflines, residual = _fit(samples)
-        return cls(rooflines, residual, *_factors(samples))
+        classes = [each.device_class for each in samples]
+        rooflines = {
+            name: Roofline.fit(
+                [each for each in samples if each.device_class == name], fingerprints.get(name)
+            )
+            for name in sorted({*classes, *fingerprints})
+        }
+        roofline_s = _roofline_s(rooflines, samples)
+        logs = np.log(_seconds(samples) / roofline_s)
+        residual, unseen = Residual.fit(samples, roofline_s, logs)
+        return cls(
+            rooflines,
+            residual,
+            quantiles(classes, logs - unseen.log, unseen.spread),
+            quantiles(classes, unseen.log - logs, unseen.spread),
+            frozenset(map(_key, samples)),
+            _version(samples, fingerprints),
+        )
 
     def predict_s(self, samples: Sequence[Sample]) -> Floats:
-        """Median seconds, ``(samples,)``; raises ``CostModelError`` for a class without any measurement."""
-        return _predict_s(self.rooflines, self.residual, samples)
+        """Median seconds, ``(samples,)``; raises ``CostModelError`` for a class that nothing is known of."""
+        return self.predict_with_bounds_s(samples)[0]
 
-    def interval(self, device_class: str) -> float:
-        """Factor on a prediction that the measured median does not exceed in 90 % of kernels.
+    def bounds_s(self, samples: Sequence[Sample]) -> Floats:
+        """Seconds that the measured median does not exceed in 90 % of kernels, ``(samples,)``.
 
-        With fewer than nine errors to go by it is the largest one seen, which promises less.
+        A class without measurements has the widest bound of the others; it promises nothing there.
         """
-        if device_class not in self.factors:
-            raise _unknown(device_class, self.rooflines)
-        return self.factors[device_class]
+        return self.predict_with_bounds_s(samples)[1]
 
-    def floor(self, device_class: str) -> float:
-        """Factor on a prediction that the measured median does not fall below in 90 % of kernels."""
-        if device_class not in self.floors:
-            raise _unknown(device_class, self.rooflines)
-        return self.floors[device_class]
+    def predict_with_bounds_s(self, samples: Sequence[Sample]) -> tuple[Floats, Floats]:
+        """Median seconds and their bounds, ``(samples,)`` each."""
+        predicted_s, spread = self._predict(samples)
+        return predicted_s, predicted_s * np.exp(_multiples(self.quantiles, samples) * spread)
+
+    def predict_at_best_s(self, samples: Sequence[Sample]) -> tuple[Floats, Floats]:
+        """Median seconds, and those that the measured median does not fall below in 90 % of kernels."""
+        predicted_s, spread = self._predict(samples)
+        return predicted_s, predicted_s * np.exp(-_multiples(self.quantiles_below, samples) * spread)
+
+    def _predict(self, samples: Sequence[Sample]) -> tuple[Floats, Floats]:
+        """Median seconds, and how uncertain their logarithms are."""
+        if not samples:
+            return np.empty(0), np.empty(0)
+        roofline_s = _roofline_s(self.rooflines, samples)
+        opinion = self.residual.predict(samples, roofline_s)
+        return roofline_s * np.exp(opinion.log), np.asarray(opinion.spread)
+
+    def outdated(self, samples: Sequence[Sample]) -> bool:
+        """Whether a fit to these measurements pays.
+
+        They have grown by ``GROWTH``, or have a class that nothing was measured on, or the new ones exceed
+        their bounds more often than those of a model that still holds would be.
+        """
+        fresh = [each for each in samples if _key(each) not in self.seen]
+        if any(each.device_class not in self.quantiles for each in fresh):
+            return True
+        if len(fresh) >= GROWTH * len(self.seen):
+            return bool(fresh)
+        if len(fresh) < FEWEST_TO_JUDGE:
+            return False
+        exceeded = int((_seconds(fresh) > self.bounds_s(fresh)).sum())
+        return float(binom.sf(exceeded - 1, len(fresh), 1 - COVERAGE)) < SURPRISE
 
     def save(self, path: str | Path) -> None:
         """Write everything to one JSON file."""
-        Path(path).write_text(json.dumps(_to_json(self)), encoding="utf-8")
+        from cost_model.model_file import to_json
+
+        Path(path).write_text(json.dumps(to_json(self)), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> LatencyModel:
         """What ``save`` wrote; raises ``CostModelError`` for anything else."""
+        from cost_model.model_file import from_json
+
         try:
-            return _from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, xgboost.core.XGBoostError) as error:
+            return from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, xgboost.core.XGBoostError) as error:
             raise CostModelError(
                 f"{path} is no latency model ({error}); fit one from the store's measurements"
             ) from error
@@ -96,7 +158,7 @@ class HoldoutError:
     """Mean of \\|predicted - measured\\| / measured (MAPE), 1 is 100 %."""
     median: float
     coverage: float
-    """Share of samples within ``interval``; it promises 0.9."""
+    """Share of samples within their bounds; ``COVERAGE`` is promised."""
 
 
 def holdout_error(samples: Sequence[Sample], share: float, seed: int) -> HoldoutError:
@@ -108,76 +170,41 @@ def holdout_error(samples: Sequence[Sample], share: float, seed: int) -> Holdout
     _check(held_out)
     model = LatencyModel.fit([each for each in samples if draw(each.kernel, seed, "test") >= share])
     measured = _seconds(held_out)
-    predicted = model.predict_s(held_out)
+    predicted, bounds = model.predict_with_bounds_s(held_out)
     errors = np.abs(predicted - measured) / measured
-    within = measured <= predicted * [model.interval(each.device_class) for each in held_out]
-    return HoldoutError(len(held_out), float(errors.mean()), float(np.median(errors)), float(within.mean()))
-
-
-def _fit(samples: Sequence[Sample]) -> tuple[Mapping[str, Roofline], Medians | Trees]:
-    rooflines = {
-        name: Roofline.fit([each for each in samples if each.device_class == name])
-        for name in _classes(samples)
-    }
-    roofline_s = _roofline_s(rooflines, samples)
-    logs = np.log(_seconds(samples) / roofline_s)
-    if len(samples) < ENOUGH_FOR_TREES:
-        return rooflines, Medians.fit(samples, logs)
-    return rooflines, Trees.fit(samples, roofline_s, logs)
-
-
-def _predict_s(
-    rooflines: Mapping[str, Roofline], residual: Medians | Trees, samples: Sequence[Sample]
-) -> Floats:
-    if not samples:
-        return np.empty(0)
-    roofline_s = _roofline_s(rooflines, samples)
-    return roofline_s * np.exp(residual.predict(samples, roofline_s))
+    within = float((measured <= bounds).mean())
+    return HoldoutError(len(held_out), float(errors.mean()), float(np.median(errors)), within)
 
 
 def _roofline_s(rooflines: Mapping[str, Roofline], samples: Sequence[Sample]) -> Floats:
-    seconds = np.empty(len(samples))
-    for name in _classes(samples):
+    seconds, classes = np.empty(len(samples)), [each.device_class for each in samples]
+    for name in sorted(set(classes)):
         if name not in rooflines:
-            raise _unknown(name, rooflines)
-        chosen = np.array([each.device_class == name for each in samples])
+            raise CostModelError(
+                f"nothing was measured on device class {name}, only on {', '.join(rooflines)}; "
+                "measure some of its kernels first"
+            )
+        chosen = np.array([each == name for each in classes])
         seconds[chosen] = rooflines[name].predict_s([each for each in samples if each.device_class == name])
     return seconds
 
 
-def _factors(samples: Sequence[Sample]) -> tuple[dict[str, float], dict[str, float]]:
-    """Conformal factors of each class, above and below, from the errors on kernels left out, fold by fold."""
-    errors: dict[str, list[float]] = {name: [] for name in _classes(samples)}
-    for fold in range(FOLDS):
-        unseen = [each for each in samples if _fold(each) == fold]
-        seen = [each for each in samples if _fold(each) != fold]
-        known = set(_classes(seen))
-        unseen = [each for each in unseen if each.device_class in known]
-        if unseen:
-            ratios = _seconds(unseen) / _predict_s(*_fit(seen), unseen)
-            for each, ratio in zip(unseen, ratios.tolist(), strict=True):
-                errors[each.device_class].append(ratio)
-    pooled = [ratio for ratios in errors.values() for ratio in ratios]
-    own = {name: each if len(each) >= ENOUGH_FOR_A_CLASS else pooled for name, each in errors.items()}
-    above = {name: _conformal(each) for name, each in own.items()}
-    below = {name: 1 / _conformal([1 / ratio for ratio in each]) for name, each in own.items()}
-    return above, below
+def _multiples(quantiles_of: Mapping[str, float], samples: Sequence[Sample]) -> Floats:
+    """Of the spread of each sample; the widest for a class that nothing was measured on."""
+    widest = max(quantiles_of.values())
+    return np.array([quantiles_of.get(each.device_class, widest) for each in samples])
 
 
-def _fold(sample: Sample) -> int:
-    return int(draw(sample.kernel, 0, "fold") * FOLDS)
+def _version(samples: Sequence[Sample], fingerprints: Mapping[str, Fingerprint]) -> str:
+    """A few hexadecimal digits."""
+    known = [[*_key(each), each.seconds, each.weight] for each in samples]
+    rates = {name: asdict(each) for name, each in fingerprints.items()}
+    content = json.dumps([FORMAT, known, rates], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def _conformal(ratios: Sequence[float]) -> float:
-    """The k-th smallest ratio with k = ceil((n + 1) * coverage), the split-conformal quantile."""
-    if not ratios:
-        return 1.0
-    rank = min(ceil((len(ratios) + 1) * COVERAGE), len(ratios))
-    return sorted(ratios)[rank - 1]
-
-
-def _classes(samples: Sequence[Sample]) -> list[str]:
-    return sorted({each.device_class for each in samples})
+def _key(sample: Sample) -> Key:
+    return sample.device_class, sample.kernel
 
 
 def _seconds(samples: Sequence[Sample]) -> Floats:
@@ -194,36 +221,3 @@ def _check(samples: Sequence[Sample]) -> None:
             raise CostModelError(
                 f"{each.kernel} on {each.device_class} has {each.seconds} seconds; fit measured samples only"
             )
-
-
-def _unknown(device_class: str, known: Mapping[str, Roofline]) -> CostModelError:
-    return CostModelError(
-        f"nothing was measured on device class {device_class}, only on {', '.join(known)}; "
-        "measure some of its kernels first"
-    )
-
-
-def _to_json(model: LatencyModel) -> dict[str, Any]:
-    residual: dict[str, Any]
-    if isinstance(model.residual, Trees):
-        booster = json.loads(model.residual.booster.save_raw("json"))
-        residual = {"booster": booster, "operators": model.residual.operators}
-    else:
-        residual = {"medians": model.residual.by_class}
-    rooflines = {name: asdict(each) for name, each in model.rooflines.items()}
-    return {"format": FORMAT, "rooflines": rooflines, "residual": residual} | {
-        "factors": model.factors,
-        "floors": model.floors,
-    }
-
-
-def _from_json(content: dict[str, Any]) -> LatencyModel:
-    if content["format"] != FORMAT:
-        raise ValueError(f"format {content['format']}, expected {FORMAT}")
-    residual = content["residual"]
-    rooflines = {name: Roofline(**each) for name, each in content["rooflines"].items()}
-    if "medians" in residual:
-        return LatencyModel(rooflines, Medians(residual["medians"]), content["factors"], content["floors"])
-    booster = xgboost.Booster(model_file=bytearray(json.dumps(residual["booster"]).encode()))
-    trees = Trees(booster, tuple(residual["operators"]))
-    return LatencyModel(rooflines, trees, content["factors"], content["floors"])

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from cluster.report.info import Evidence, KernelEstimate, ReportInfo, compute
 from cluster.report.page import render
+from cluster.report.prediction import coverage
 
-__all__ = ["Evidence", "KernelEstimate", "ReportInfo", "compute", "render"]
+__all__ = ["Evidence", "KernelEstimate", "ReportInfo", "compute", "coverage", "render"]

@@ -8,6 +8,7 @@ from statistics import fmean, median
 
 from cluster.report import formats
 from cluster.report.svg import Frame, tag
+from cost_model.latency import COVERAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class KernelEstimate:
     measured_s: float
     held_out: bool
     """Whether the prediction came from a model that had not seen this measurement."""
+    bound_s: float
+    """What the measurement should not exceed, by the same model."""
 
     @property
     def error(self) -> float:
@@ -35,6 +38,8 @@ class PredictionInfo:
     held_out: int
     median_error: float | None
     mean_error: float | None
+    coverage: float | None
+    """Share of those held out that do not exceed their bounds; ``COVERAGE`` is promised."""
 
     @property
     def span_s(self) -> tuple[float, float]:
@@ -53,16 +58,25 @@ def prediction_info(kernels: Sequence[KernelEstimate]) -> PredictionInfo | None:
         held_out=len(errors),
         median_error=median(errors) if errors else None,
         mean_error=fmean(errors) if errors else None,
+        coverage=coverage(kernels),
     )
+
+
+def coverage(kernels: Sequence[KernelEstimate]) -> float | None:
+    """Share of the held-out kernels that do not exceed their bounds; ``None`` without any."""
+    within = [each.measured_s <= each.bound_s for each in kernels if each.held_out]
+    return fmean(within) if within else None
 
 
 def summary(info: PredictionInfo) -> str:
     """The errors in a sentence."""
-    if info.median_error is None or info.mean_error is None:
+    if info.median_error is None or info.mean_error is None or info.coverage is None:
         return f"{len(info.kernels)} kernels; none was held out, so there is no honest error to tell."
     return (
         f"{len(info.kernels)} kernels. The model had not seen the {info.held_out} coloured ones: there its "
-        f"median error is {formats.share(info.median_error)}, the mean {formats.share(info.mean_error)}."
+        f"median error is {formats.share(info.median_error)}, the mean {formats.share(info.mean_error)}, "
+        f"and {formats.share(info.coverage)} do not exceed their bounds, of which "
+        f"{formats.share(COVERAGE)} is promised."
     )
 
 

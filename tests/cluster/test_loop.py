@@ -253,9 +253,11 @@ class Site:
             recorder = Recorder(ledger, list(approximations), lambda *_: 30_000)
             self.fleet, self.crew = Fleet(list(self.script)), Crew(Random(seed), self.fault)
             rounds = Rounds(self.folder / "rounds.json", "terms")
-            terms = Terms({"lab": Goal(self.bounds)}, Policy(5, 0.05), self.patience_s, self.budget)
             terms = Terms(
-                {"lab": Goal(self.bounds)}, Policy(5, 0.05, profiled=self.profiled), self.patience_s
+                {"lab": Goal(self.bounds)},
+                Policy(5, 0.05, profiled=self.profiled),
+                self.patience_s,
+                self.budget,
             )
             self.work = work = Work(truth, approximations, self.speeds, self.oddities, dies=self.dies)
             Loop(coordinator, ledger, recorder, rounds, self.crew, self.fleet, work, terms).run(
@@ -312,7 +314,7 @@ def test_a_budget_ends_measuring_and_the_best_of_what_is_known_is_verified(
     (tmp_path / "whole").mkdir()
     whole = Site(plan, tmp_path / "whole")
     whole.play()
-    site = Site(plan, tmp_path, budget=Budget(measurements=4))
+    site = Site(plan, tmp_path, budget=Budget(measurements=40))
     assert_holds(site, site.play(), ONE)
     assert len(site.measured) < len(whole.measured)
 

@@ -86,7 +86,11 @@ def evidence(
         measured = 10 ** rng.uniform(-6.2, -3.8)
         held_out = index % 4 == 0
         wrong = rng.gauss(0, 0.09 if held_out else 0.03)
-        kernels.append(KernelEstimate(f"conv2d {index} <8,1>", measured * (1 + wrong), measured, held_out))
+        kernels.append(
+            KernelEstimate(
+                f"conv2d {index} <8,1>", measured * (1 + wrong), measured, held_out, measured * (1.1 + wrong)
+            )
+        )
     return Evidence(
         result=DeviceResult(
             chosen, bounds, bounds.resolve(EXACT), certificate(chosen.device, CHOSEN), nearest={}
@@ -189,15 +193,18 @@ def test_layers_are_compared_one_by_one(info):
 
 
 def test_the_error_is_that_of_kernels_never_seen():
-    seen = KernelEstimate("seen", 1e-6, 1e-6, held_out=False)
+    seen = KernelEstimate("seen", 1e-6, 1e-6, held_out=False, bound_s=2e-6)
     held_out = [
-        KernelEstimate(str(each), (1 + each) * 1e-6, 1e-6, held_out=True) for each in (0.1, -0.2, 0.6)
+        KernelEstimate(str(each), (1 + each) * 1e-6, 1e-6, held_out=True, bound_s=(1.1 + each) * 1e-6)
+        for each in (0.1, -0.2, 0.6)
     ]
     told = prediction.prediction_info([*held_out, seen])
     assert told.median_error == pytest.approx(0.2)
     assert told.mean_error == pytest.approx(0.3)
     assert told.kernels[0] is seen
     assert "not seen the 3 coloured ones: there its median error is 20.0%" in prediction.summary(told)
+    assert told.coverage == pytest.approx(2 / 3)
+    assert "66.7% do not exceed their bounds, of which 90.0% is promised" in prediction.summary(told)
     assert "no honest error" in prediction.summary(prediction.prediction_info([seen]))
     assert prediction.prediction_info([]) is None
 
