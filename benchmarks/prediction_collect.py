@@ -22,7 +22,9 @@ from benchmarks.prediction_plan import Recipe, amount, known_network, recipe
 from cluster.embedded import UNIT, embedded_fleet
 from cluster.errors import ClusterError
 from cluster.model import planned_peak_bytes
-from cluster.selection import Selection, candidates_of, requests_of
+from cluster.planning import KernelRequest
+from cluster.selection import Selection, candidates_of, places_of
+from cost_model.context_reading import ContextReading
 from cost_model.measurement import Measurement, NetworkRun
 from cost_model.store import Store
 from network.approximations import Catalogue
@@ -32,9 +34,10 @@ from tracker.device import Description, DeviceKey
 from tracker.drift import DriftPolicy
 from tracker.failure import Failure
 from tracker.timing import Timing, TimingPolicy
-from workers.build import Executable, assemble_executable, build
+from workers.build import Executable, assemble_executable, assemble_profile, build
 from workers.device import DeviceDriver, RunResult
 from workers.fingerprint_kernels import buffer_bytes, build_fingerprint
+from workers.profile import NetworkInContext
 from workers.sources import kernel_versions
 from workers.steady import Hygiene
 
@@ -91,7 +94,7 @@ def _complete(out: Path, network: str, device_class: str) -> bool:
     if facts is None or not (out / STORE).is_file():
         return False
     with Store(out / STORE, readonly=True) as store:
-        return not (_unmeasured(store, facts) or _not_run(store, facts))
+        return not (_unmeasured(store, facts) or _not_run(store, facts) or _not_read(store, facts))
 
 
 def _unmeasured(store: Store, facts: Facts) -> list[str]:
@@ -103,6 +106,10 @@ def _not_run(store: Store, facts: Facts) -> list[PlannedConfiguration]:
     runs = store.runs(facts.network_sha256, facts.device_class, facts.target, facts.versions)
     known = {each.configuration for each in runs}
     return [each for each in facts.configurations if each.key not in known]
+
+
+def _not_read(store: Store, facts: Facts) -> bool:
+    return not store.context_readings(facts.device_class, facts.target, facts.versions, facts.network_sha256)
 
 
 def _bench(tracker: Address, device_class: str, store: Store, deadline_s: float) -> Bench:
@@ -124,6 +131,9 @@ def _network(out: Path, name: str, benches: Sequence[Bench], say: Say) -> None:
         write_facts(out, facts)
         _kernels(bench, found, _unmeasured(bench.store, facts), say)
         _configurations(bench, known, found, _not_run(bench.store, facts), say)
+        if _not_read(bench.store, facts):
+            _profile(bench, known, found)
+            say(f"{bench.device}: kernels at their places")
 
 
 def _fingerprint(bench: Bench) -> None:
@@ -145,7 +155,8 @@ def _facts(name: str, known: Catalogue, found: Recipe) -> Facts:
         tuple(
             PlannedConfiguration(
                 each.key,
-                requests_of(table, each),
+                tuple(request for _, request in places_of(table, each)),
+                tuple(layer for layer, _ in places_of(table, each)),
                 planned_peak_bytes(table, each),
                 sum(candidate.parameter_bytes for candidate in candidates_of(table, each)),
             )
@@ -191,6 +202,44 @@ def _configurations(
             if isinstance(outcome, RunResult):
                 bench.store.append_runs([_record(bench, known, selection, executable, outcome)])
             say(f"{bench.device}: {number} of {len(selections)} configurations")
+
+
+def _profile(bench: Bench, known: Catalogue, found: Recipe) -> None:
+    """What kernels take at their places in all configurations."""
+    bench.check_time()
+    kernels, table = found.plan.kernels, found.plan.table
+    chosen: list[dict[str, list[KernelRequest]]] = []
+    for each in found.configurations:
+        chosen.append({layer.name: [] for layer in known.network.layers})
+        for layer, request in places_of(table, each):
+            chosen[-1][layer].append(kernels[request])
+    library = assemble_profile(known.network, chosen, bench.target, ())
+    result = _answered(bench.driver.profile(library))
+    bench.store.append_context_readings(
+        reading
+        for selection, network in zip(found.configurations, result.networks, strict=True)
+        for reading in _readings(bench, known, selection, network)
+    )
+
+
+def _readings(
+    bench: Bench, known: Catalogue, selection: Selection, read: NetworkInContext
+) -> Iterator[ContextReading]:
+    for each in read.kernels:
+        yield ContextReading(
+            kernel=each.request,
+            network=known.network.sha256,
+            layer=each.layer,
+            step=each.step,
+            configuration=selection.key,
+            device_class=bench.device.device_class,
+            target=bench.target.key,
+            versions=kernel_versions(),
+            device=str(bench.device),
+            seconds=each.seconds,
+            clock_s=read.clock_s,
+            rest_s=read.rest_s,
+        )
 
 
 def _run(bench: Bench, known: Catalogue, candidate: Executable, exact: Executable) -> RunResult | Failure:

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cost_model.context_reading import ContextReading
 from cost_model.features import Sample
 from cost_model.fingerprint import Fingerprint, fingerprint_of
 from cost_model.measurement import NetworkRun
 from cost_model.store import Store
+from runtime.errors import RecordError
 from runtime.records import from_plain, to_plain
 from workers.sources import kernel_versions
 
@@ -28,6 +30,8 @@ class PlannedConfiguration:
     key: str
     requests: tuple[str, ...]
     """One for each of its kernels, in order; equal ones as often as they run."""
+    layers: tuple[str, ...]
+    """That each of those is in."""
     planned_bytes: int
     """Parameters and the largest live set."""
     parameter_bytes: int
@@ -55,6 +59,8 @@ class Data:
     samples: tuple[Sample, ...]
     """Those that were measured, with their medians."""
     runs: tuple[tuple[PlannedConfiguration, NetworkRun], ...]
+    readings: tuple[ContextReading, ...]
+    """Of kernels in those configurations."""
 
 
 def facts_path(out: Path, network: str, device_class: str) -> Path:
@@ -73,7 +79,10 @@ def read_facts(out: Path, network: str, device_class: str) -> Facts | None:
     path = facts_path(out, network, device_class)
     if not path.is_file():
         return None
-    found = from_plain(Facts, json.loads(path.read_text(encoding="utf-8")), str(path))
+    try:
+        found = from_plain(Facts, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except RecordError:
+        return None
     return found if found.versions == kernel_versions() else None
 
 
@@ -104,4 +113,5 @@ def _data(store: Store, facts: Facts) -> Data:
     by_key = {each.key: each for each in facts.configurations}
     runs = store.runs(facts.network_sha256, facts.device_class, facts.target, facts.versions)
     latest = {each.configuration: each for each in runs if each.configuration in by_key}
-    return Data(facts, samples, tuple((by_key[key], each) for key, each in latest.items()))
+    readings = store.context_readings(facts.device_class, facts.target, facts.versions, facts.network_sha256)
+    return Data(facts, samples, tuple((by_key[key], each) for key, each in latest.items()), readings)
