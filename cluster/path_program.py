@@ -8,13 +8,15 @@ integer program, and so does a cost that equals its bound but for rounding: ther
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from dataclasses import replace
+from itertools import pairwise, product
 from time import monotonic
 
 import numpy as np
 
 from cluster.dominance import undominated
-from cluster.path_search import Guide, PathSearch, Question, TooManyLabelsError, live_floors
+from cluster.multipliers import best_prices
+from cluster.path_search import Guide, PathSearch, Question, Stairs, TooManyLabelsError, live_floors
 from cluster.problem import FIELDS, Limits, Objective, Problem, Solution, totals_of
 from cluster.stages import (
     DIVERGENCE,
@@ -40,7 +42,12 @@ ROUNDING = 1e-12
 """Of a bound: what adding up in another order may change."""
 RATIOS = (3, 10)
 """Of the weights of bounded costs, in units of what the best configuration takes without bounds."""
+WIDTHS = (24, 100, 400)
+"""Labels after each layer where prices guide the search: as few as are enough."""
+LIVE_RANGES = 9
+"""That the largest live set is looked for in, one by one, where memory is bounded."""
 Weights = tuple[float, ...]
+Path = tuple[int, ...]
 
 
 class NotAnsweredError(RuntimeError):
@@ -69,9 +76,17 @@ class PathProgram:
         other._searched = self._walk.stages(kept)
         return other
 
-    def minimise(self, objective: Objective, limits: Limits, time_limit_s: float) -> Solution | None:
-        """The best configuration within the limits, or ``None``; raises ``NotAnsweredError``."""
+    def minimise(
+        self, objective: Objective, limits: Limits, time_limit_s: float, gap: float = 0.0
+    ) -> Solution | None:
+        """The best configuration within the limits, or ``None``; raises ``NotAnsweredError``.
+
+        Where a ``gap`` is allowed, the search ends as soon as an answer is proven to be that near to the
+        best, and at the latest when it has become wide: the answer tells how near it is.
+        """
         question = self._question(objective, limits)
+        if gap and (near := self._near(question, limits, gap)):
+            return near
         deadline, tie = monotonic() + time_limit_s, TIE * self._most(objective)
         for guides in self._guides(question):
             search = PathSearch(self._searched, self._floors, guides, question)
@@ -79,6 +94,9 @@ class PathProgram:
                 return self._deepen(search, objective, limits, tie, deadline)
             except TooManyLabelsError:
                 continue
+        # A deep network: prices bound it better, and few labels may be enough.
+        if (near := self._near(question, limits, gap)) and near.gap == 0:
+            return near
         raise NotAnsweredError
 
     def least_violation(
@@ -115,6 +133,46 @@ class PathProgram:
 
     def _whole(self, name: Objective, bound: float) -> float:
         return bound or self._most(name) or 1.0
+
+    def _near(self, question: Question, limits: Limits, gap: float) -> Solution | None:
+        """The best that few labels find: guided by prices, and by staircases too where that is not enough."""
+        parts = sorted(self._parts(question), key=lambda each: each.root())
+        best: tuple[float, Path] | None = None
+        for width in WIDTHS:
+            others = [np.inf]
+            for part in (each for each in parts if best is None or each.root() < best[0]):
+                more = next(self._guides(question)) if width > WIDTHS[0] else []
+                paths, other = replace(part, guides=[*part.guides, *more]).best_of(width)
+                others.append(other)
+                found = [(cost, path) for cost, _, path in paths]
+                best = min(found if best is None else [best, *found], default=None)
+            if best is None:
+                continue
+            proven = max(0.0, 1 - min(others) / best[0]) if best[0] > 0 else 0.0
+            if proven <= gap or width == WIDTHS[-1]:
+                return replace(self._solution(best[1], limits), gap=proven)
+        return None
+
+    def _parts(self, question: Question) -> Iterator[PathSearch]:
+        """The question with the largest live set between two values, for each two: what is left is a sum."""
+        bounded = [each for each in self._bounded(question) if each != question.column]
+        scale = self._scale(question.column)
+        for low, high in self._live_ranges(question):
+            room = question.room.copy()
+            room[PARAMETERS] = min(room[PARAMETERS], question.memory - low)
+            stages = [each.below(high) for each in self._searched]
+            floors = [np.maximum(each, low) for each in self._floors]
+            prices = best_prices(stages, question.column, room, bounded, scale)
+            yield PathSearch(stages, floors, prices, question)
+
+    def _live_ranges(self, question: Question) -> list[tuple[float, float]]:
+        least = float(self._floors[0][0])
+        if question.memory == np.inf and not question.peak:
+            return [(least, np.inf)]
+        live = np.unique(np.concatenate([each.live for each in self._searched]))
+        live = live[(live > least) & (live <= question.memory)]
+        cuts = live[np.linspace(0, len(live) - 1, min(LIVE_RANGES, len(live))).astype(np.intp)].tolist()
+        return list(pairwise([least, *cuts])) or [(least, np.inf)]
 
     def _deepen(
         self, search: PathSearch, objective: Objective, limits: Limits, tie: float, deadline: float
@@ -200,7 +258,7 @@ class PathProgram:
             for mix in several:
                 weights = np.zeros(4)
                 weights[bounded] = np.array(mix) / scale[bounded]
-                guides.append(Guide(weights, self._stairs_of(weights, question.column)))
+                guides.append(Stairs(weights, self._stairs_of(weights, question.column)))
             yield list(guides)
 
     def _bounded(self, question: Question) -> list[int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from cluster.staircase import Staircase
 
 MOST_LABELS = 4000
 """After one stage; more, and the staircases at hand are too weak a bound."""
+GROWN = 8
+"""Times as many may there be before those are dropped that another one beats."""
 COMPARED = 400
 """Labels that others are compared with at a time."""
 DEAD_END = 1e300
@@ -45,13 +48,26 @@ class Question:
     """Paths that are ruled out, an option a layer."""
 
 
+class Guide(Protocol):
+    """Something that tells what a path costs at least."""
+
+    def least(self, layer: int, state: Indices, room: Floats) -> Floats:
+        """Of the objective, from each state before a layer, with so much room, ``(labels, 4)``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Guide:
+class Stairs:
     """A staircase between each two layers, over a weighted sum of what is bounded."""
 
     weights: Floats
     """``(4,)``, not below 0."""
-    stairs: Sequence[Staircase]
+    steps: Sequence[Staircase]
+
+    def least(self, layer: int, state: Indices, room: Floats) -> Floats:
+        """As the staircase says."""
+        used = self.weights > 0
+        return self.steps[layer].least(state, room[:, used] @ self.weights[used])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +116,30 @@ class PathSearch:
         """
         levels = [self._start()]
         for layer in range(len(self.stages)):
-            levels.append(self._follow(levels[-1], layer, threshold))
+            grown, least = self._grown(levels[-1], layer, threshold)
+            kept = np.flatnonzero(least <= threshold)
+            if len(kept) > GROWN * MOST_LABELS:
+                raise TooManyLabelsError
+            grown = grown[kept[np.argsort(least[kept], kind="stable")]]
+            levels.append(grown[_undominated(grown)])
+            if len(levels[-1].state) > MOST_LABELS:
+                raise TooManyLabelsError
+        return self._ends(levels)
+
+    def best_of(self, width: int) -> tuple[list[tuple[float, float, tuple[int, ...]]], float]:
+        """Paths as above, with so many labels after each layer, and what any other path costs at least."""
+        levels, others = [self._start()], np.inf
+        for layer in range(len(self.stages)):
+            grown, least = self._grown(levels[-1], layer, np.inf)
+            order = np.argsort(least, kind="stable")[: np.isfinite(least).sum()]
+            near = order[: GROWN * width]
+            kept = near[_undominated(grown[near])]
+            for dropped in (order[len(near) :], kept[width:]):
+                others = min(others, float(least[dropped].min(initial=np.inf)))
+            levels.append(grown[kept[:width]])
+        return self._ends(levels), others
+
+    def _ends(self, levels: Sequence[Labels]) -> list[tuple[float, float, tuple[int, ...]]]:
         last = levels[-1]
         costs = self._spent(last)
         open_ends = [each for each in range(len(costs)) if not last.cut[each].any()]
@@ -112,7 +151,8 @@ class PathSearch:
         zero, cuts = np.zeros(1, dtype=np.intp), np.ones((1, len(self.question.cuts)), dtype=bool)
         return Labels(zero, np.zeros((1, 4)), self.floors[0][:1], cuts, zero, zero)
 
-    def _follow(self, labels: Labels, layer: int, threshold: float) -> Labels:
+    def _grown(self, labels: Labels, layer: int, threshold: float) -> tuple[Labels, Floats]:
+        """Every label with every move, and what a path through it costs at least."""
         stage = self.stages[layer]
         counts = np.diff(stage.first)[labels.state]
         ends = np.cumsum(counts)
@@ -125,15 +165,7 @@ class PathSearch:
         if self.question.cuts:
             cut = cut & (stage.option[move][:, None] == [each[layer] for each in self.question.cuts])
         grown = Labels(state, labels.costs[parent] + stage.costs[move], live, cut, parent, move)
-        least = self._least(grown, layer + 1, threshold)
-        kept = np.flatnonzero(least <= threshold)
-        if len(kept) > MOST_LABELS * 8:
-            raise TooManyLabelsError
-        grown = grown[kept[np.argsort(least[kept], kind="stable")]]
-        grown = grown[_undominated(grown)]
-        if len(grown.state) > MOST_LABELS:
-            raise TooManyLabelsError
-        return grown
+        return grown, self._least(grown, layer + 1, threshold)
 
     def _spent(self, labels: Labels) -> Floats:
         spent = labels.costs[:, self.question.column]
@@ -148,9 +180,7 @@ class PathSearch:
         least = np.where((room >= 0).all(axis=1), spent, np.inf)
         for guide in self.guides:
             rest = np.flatnonzero(least <= threshold)
-            used = guide.weights > 0
-            left = room[np.ix_(rest, used)] @ guide.weights[used]
-            more = guide.stairs[layer].least(labels.state[rest], left)
+            more = guide.least(layer, labels.state[rest], room[rest])
             least[rest] = np.maximum(least[rest], spent[rest] + more)
         return least
 

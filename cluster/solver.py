@@ -39,10 +39,12 @@ class Solver:
     """A problem prepared for one question after another: a new bound is answered in milliseconds.
 
     Paths between proven bounds answer nearly everything; what they leave open the integer program answers.
+    Where a relative ``gap`` is allowed, a configuration proven to be that near to the best one is an answer.
     """
 
-    def __init__(self, problem: Problem, *, time_limit_s: float = 30.0) -> None:
+    def __init__(self, problem: Problem, *, time_limit_s: float = 30.0, gap: float = 0.0) -> None:
         self.problem = problem
+        self._gap = gap
         self._time_limit_s = time_limit_s
         self._paths = _paths(problem)
         self._program: IntegerProgram | None = None
@@ -51,7 +53,7 @@ class Solver:
         """The same without these configurations; shares what is prepared."""
         other = object.__new__(Solver)
         other.problem = replace(self.problem, forbidden=(*self.problem.forbidden, *variants))
-        other._time_limit_s, other._program = self._time_limit_s, None
+        other._time_limit_s, other._gap, other._program = self._time_limit_s, self._gap, None
         other._paths = self._paths and self._paths.without(other.problem)
         return other
 
@@ -69,7 +71,7 @@ class Solver:
         """The best configuration within the limits; ``None`` if there is none."""
         if self._paths is not None:
             with suppress(NotAnsweredError):
-                return self._paths.minimise(objective, limits, self._time_limit_s)
+                return self._paths.minimise(objective, limits, self._time_limit_s, self._gap)
         return self._integers().minimise(objective, limits)
 
     def _integers(self) -> IntegerProgram:

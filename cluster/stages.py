@@ -9,7 +9,7 @@ configuration is a path, and whatever adds up along a path can be bounded and se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -49,6 +49,20 @@ class Stage:
     first: Indices
     """``(states before + 1,)``: where the moves of each state start."""
     states_after: int
+
+    def below(self, live_bytes: float) -> Stage:
+        """Without the moves that need more live bytes than that."""
+        kept = self.live <= live_bytes
+        before = self.before[kept]
+        return replace(
+            self,
+            option=self.option[kept],
+            before=before,
+            after=self.after[kept],
+            costs=self.costs[kept],
+            live=self.live[kept],
+            first=np.searchsorted(before, np.arange(len(self.first))),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

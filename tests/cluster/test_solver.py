@@ -160,6 +160,21 @@ def test_one_solver_answers_every_question_as_the_integer_program_does(
             assert outcome.gap == 0
 
 
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_an_allowed_gap_is_kept_and_told(seed: int) -> None:
+    problem = drawn(Random(seed), layers=7, variants=10)
+    solver, program = Solver(problem, gap=0.05), IntegerProgram(problem, 30.0)
+    for share in (0.4, 0.7):
+        most = totals_of(problem, exact(problem))
+        limits = Limits(share * most.latency_s, share * most.memory_bytes)
+        outcome, best = solver.minimise("divergence", limits), program.minimise("divergence", limits)
+        assert (outcome is None) == (best is None)
+        if outcome and best:
+            assert limits.allow(outcome.totals)
+            assert outcome.totals.divergence * (1 - outcome.gap) <= best.totals.divergence * (1 + 1e-9)
+
+
 def drawn(random: Random, layers: int, variants: int) -> Problem:
     """Faster, smaller and worse in different proportions, with two forms and a branch in the middle."""
 
