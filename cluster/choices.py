@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from cluster.goal import Goal, Objective
 from cluster.least_loss import nearest_bounds
 from cluster.outputs import OutputError, RunFolder, write_atomically
-from cluster.problem import Infeasible, Problem, Solution
+from cluster.problem import Infeasible, Limits, Problem, Solution
 from cluster.search import target_limits
 from cluster.solver import solve
 from cost_model.loss_bars import Estimate, LossBars
@@ -40,6 +41,8 @@ class Choices:
     """Whether the latencies are those of an emulated device."""
     bars: LossBars = field(default=LossBars(), metadata=RARE)
     """How far off a predicted loss may be."""
+    target: str = field(default="", metadata=RARE)
+    """What its bundles are compiled for; units of one target can run the same bundle."""
 
     @property
     def goal(self) -> Goal:
@@ -48,9 +51,12 @@ class Choices:
 
     def answer(self, goal: Goal) -> Solution | Infeasible:
         """The best configuration for this goal, as far as what was measured can tell."""
+        return solve(self.problem, self.target_limits(goal), goal.solved)
+
+    def target_limits(self, goal: Goal) -> Limits:
+        """What the solver aims at for this goal."""
         limits = goal.bounds.resolve(self.exact)
-        target = target_limits(limits, self.headroom, self.curve.divergence_for)
-        return solve(self.problem, target, goal.solved)
+        return target_limits(limits, self.headroom, self.curve.divergence_for)
 
     def nearest(self, outcome: Infeasible) -> dict[str, float | None]:
         """The nearest feasible bounds, each with the others kept."""
@@ -60,6 +66,14 @@ class Choices:
         """Predicted loss of an answer with its bar."""
         divergence = solution.totals.divergence
         return self.bars.estimate(self.curve.loss_pp(divergence), divergence, confidence)
+
+    def widened(self, goal: Goal, outcome: Infeasible) -> dict[str, float]:
+        """The bounds, all wider by the least share that makes them feasible; nothing where no share does."""
+        if outcome.stretch is None or outcome.stretch == inf:
+            return {}
+        stretched = self.target_limits(goal).stretched(outcome.stretch).given()
+        bounds = self.nearest(Infeasible({str(name): bound for name, bound in stretched.items()}, None))
+        return {name: bound for name, bound in bounds.items() if bound is not None}
 
     def costs(self, solution: Solution) -> Costs:
         """Predicted costs of an answer."""

@@ -114,6 +114,9 @@ def _add_configure(commands: Subparsers) -> None:
         help="what is to be least (default: as in the run)",
     )
     configure.add_argument("--device", help="only this CLASS or CLASS.UNIT")
+    configure.add_argument(
+        "--fewest", action="store_true", help="as few bundles as keep the bounds of all devices together"
+    )
     configure.set_defaults(command=_configure)
 
 
@@ -229,7 +232,7 @@ def _configure(options: argparse.Namespace) -> int:
     from runtime.bounds import parse_bound
 
     bounds = [parse_bound(text) for text in options.bound]
-    return configure(options.run, bounds, options.objective, options.device, console())
+    return configure(options.run, bounds, options.objective, options.device, console(), fewest=options.fewest)
 
 
 def _verify(options: argparse.Namespace) -> int:

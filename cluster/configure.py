@@ -9,22 +9,30 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.choices import Choices, read_choices
+from cluster.configure_fewest import show_fewest
 from cluster.errors import ClusterError
 from cluster.goal import Goal, Objective
 from cluster.outputs import find
 from cluster.problem import Infeasible, Solution
 from cluster.tables import plain_table
-from cluster.texts import costs_cells, device_text, layers_text, nearest_text
+from cluster.texts import bounds_text, costs_cells, device_text, layers_text, nearest_text
 from cost_model.accuracy import approximation_of
 from runtime.bounds import Bound, Bounds
 
 
 def configure(
-    run: Path, bounds: Sequence[Bound], objective: Objective | None, device: str | None, console: Console
+    run: Path,
+    bounds: Sequence[Bound],
+    objective: Objective | None,
+    device: str | None,
+    console: Console,
+    *,
+    fewest: bool = False,
 ) -> int:
     """Print what each device would get; 1 where some device cannot keep its bounds.
 
-    The bounds replace those of the same kind that the run stated, an objective replaces the run's. Raises
+    The bounds replace those of the same kind that the run stated, an objective replaces the run's. With
+    ``fewest`` devices share as few bundles as can be, and each is shown with who runs it. Raises
     errors of our packages for a folder that is no run, for a device that it does not have, and for an
     objective that needs a bound on the loss where there is none.
     """
@@ -39,12 +47,17 @@ def configure(
     for each, goal in zip(chosen, goals, strict=True):
         if flaw := goal.flaw():
             raise ClusterError(f"the objective of {each.device} {flaw}")
+    if fewest:
+        return show_fewest(chosen, goals, console)
     solved = [(each, goal, each.answer(goal)) for each, goal in zip(chosen, goals, strict=True)]
     console.print(_table(solved))
-    for each, _, answer in solved:
+    for each, goal, answer in solved:
         if isinstance(answer, Infeasible):
             name = device_text(each.device, emulated=each.emulated)
             console.print(f"{name}: {nearest_text(each.nearest(answer))}", markup=False)
+            if wider := each.widened(goal, answer):
+                share = f"{answer.stretch:.1%}"
+                console.print(f"{name}: or all of them {share} wider: {bounds_text(wider)}", markup=False)
     console.print("predicted from measurements; `blinknet run` with these bounds verifies on the device")
     return int(any(isinstance(answer, Infeasible) for _, _, answer in solved))
 

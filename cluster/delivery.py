@@ -74,6 +74,7 @@ class Delivery:
             goal.objective,
             self._emulated(device),
             knowledge.accuracy.bars,
+            self.targets[class_of(device)].key,
         )
 
     def write_bundle(self, folder: Path, result: DeviceResult, executable: Executable) -> Bundle:

@@ -108,6 +108,15 @@ class Limits:
         """The same with one bound dropped."""
         return replace(self, **{FIELDS[quantity]: None})
 
+    def stretched(self, share: float) -> Limits:
+        """Every bound wider by this share."""
+        return Limits(**{FIELDS[name]: bound * (1 + share) for name, bound in self.given().items()})
+
+    def violation(self, totals: Totals) -> float:
+        """The largest share by which a bound is exceeded; not below 0, infinite beyond a bound of 0."""
+        given = self.given().items()
+        return max([0.0, *(_excess(totals.of(name), bound) for name, bound in given)])
+
     def allow(self, totals: Totals) -> bool:
         """Whether every bound holds, compared exactly."""
         return all(totals.of(each) <= bound for each, bound in self.given().items())
@@ -148,6 +157,14 @@ class Infeasible:
     """For each bound, by quantity, the nearest feasible value with the others kept; ``None``: no value is."""
     best_effort: Solution | None
     """Its largest relative violation is the least; ``None``: forms and cuts leave no configuration."""
+    stretch: float | None = None
+    """That violation: the least share by which all bounds at once have to be wider."""
+
+
+def _excess(cost: float, bound: float) -> float:
+    if bound == 0:
+        return inf if cost > 0 else 0.0
+    return cost / bound - 1
 
 
 def totals_of(problem: Problem, choice: Sequence[int]) -> Totals:

@@ -87,7 +87,8 @@ class Solver:
     def _diagnose(self, limits: Limits) -> Infeasible:
         found = {name: self.minimise(name, limits.without(name)) for name in limits.given()}
         nearest = {str(name): each.totals.of(name) if each else None for name, each in found.items()}
-        return Infeasible(nearest, self._least_violation(limits, [each for each in found.values() if each]))
+        effort = self._least_violation(limits, [each for each in found.values() if each])
+        return Infeasible(nearest, effort, limits.violation(effort.totals) if effort else None)
 
     def _least_violation(self, limits: Limits, start: Sequence[Solution]) -> Solution | None:
         if self._paths is not None:

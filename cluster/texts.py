@@ -26,13 +26,17 @@ def layers_text(choices: Sequence[tuple[str, str]]) -> str:
     return " · ".join(f"{','.join(layer for layer, _ in group)} {name}" for name, group in groups)
 
 
+def bounds_text(bounds: Mapping[str, float | None]) -> str:
+    """``latency 1.5 ms, no memory helps``."""
+    return ", ".join(
+        f"{name} {value * UNITS[name][0]:.4g} {UNITS[name][1]}" if value is not None else f"no {name} helps"
+        for name, value in bounds.items()
+    )
+
+
 def nearest_text(nearest: Mapping[str, float | None]) -> str:
     """Which bounds would be feasible."""
-    parts = [
-        f"{name} {value * UNITS[name][0]:.4g} {UNITS[name][1]}" if value is not None else f"no {name} helps"
-        for name, value in nearest.items()
-    ]
-    return f"INFEASIBLE; with the other bounds kept, the nearest feasible: {', '.join(parts)}"
+    return f"INFEASIBLE; with the other bounds kept, the nearest feasible: {bounds_text(nearest)}"
 
 
 def costs_cells(costs: Costs, exact: Costs, percentile: float) -> tuple[str, str, str, str]:

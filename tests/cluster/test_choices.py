@@ -92,6 +92,45 @@ def test_what_is_infeasible_names_bounds_that_are_feasible(choices: Choices):
     assert answered(choices, latency=f"{nearest['latency'] * 1.001:.12f}s", loss="20pp")
 
 
+def test_all_bounds_may_give_way_together(choices: Choices):
+    goal = Goal(Bounds.parse({"latency": "5%", "memory": "60%", "loss": "0.01pp"}))
+    answer = choices.answer(goal)
+    assert isinstance(answer, Infeasible)
+    wider = choices.widened(goal, answer)
+    assert set(wider) == {"latency", "memory", "loss"}
+
+    def with_share(share: float) -> Solution | Infeasible:
+        of = {name: bound / (1 + (answer.stretch or 0.0)) * (1 + share) for name, bound in wider.items()}
+        of["loss"] = choices.curve.loss_pp(choices.target_limits(goal).divergence * (1 + share))
+        texts = {
+            "latency": f"{of['latency']:.15f}s",
+            "memory": f"{of['memory']:.3f}B",
+            "loss": f"{of['loss']}pp",
+        }
+        return choices.answer(Goal(Bounds.parse(texts)))
+
+    assert isinstance(with_share((answer.stretch or 0.0) * 1.01), Solution)
+    assert isinstance(with_share((answer.stretch or 0.0) * 0.97), Infeasible)
+
+
+def test_devices_of_one_target_share_a_bundle(folder: RunFolder, choices: Choices):
+    for device, target in (("lab.one", "v2"), ("lab.two", "v2"), ("farm.one", "v4")):
+        write_choices(folder, replace(choices, device=device, target=target))
+    console = Console(file=io.StringIO(), width=200)
+    assert configure(folder.path, [], None, None, console, fewest=True) == 0
+    text = console.file.getvalue()
+    assert "lab.one lab.two" in text
+    assert "2 bundles for 3 devices" in text
+
+
+def test_the_fewest_bundles_name_devices_that_none_helps(folder: RunFolder):
+    console = Console(file=io.StringIO(), width=200)
+    assert configure(folder.path, [parse_bound("latency=0.01%")], None, None, console, fewest=True) == 1
+    assert "lab.one: no configuration keeps its bounds" in console.file.getvalue()
+    with pytest.raises(ClusterError, match="--objective loss"):
+        configure(folder.path, [], "memory", None, console, fewest=True)
+
+
 def test_configure_shows_every_device(folder: RunFolder):
     code, text = shown(folder)
     assert code == 0

@@ -292,7 +292,7 @@ def test_arguments_that_are_none(capsys: pytest.CaptureFixture[str], case: str) 
 
 
 def test_an_error_of_our_own_stays_loud(monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug(*_: object) -> int:
+    def bug(*_: object, **named: object) -> int:
         raise ValueError("a bug")
 
     monkeypatch.setattr("cluster.configure.configure", bug)
