@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 
+from benchmarks.accuracy import loss_pp
 from benchmarks.bounds_answers import Due
 from benchmarks.bounds_rivals import approximations, fastest, weighted_layers
 from benchmarks.bounds_triples import LATENCIES, MEMORIES, STORAGES
@@ -108,14 +109,14 @@ class Bench:
     ) -> Trial:
         answers = self._site.work.effect(result.answers)
         own, exact = (self._bound_s(each) for each in (result.seconds, result.exact_seconds))
-        loss_pp = _loss_pp(answers)
+        lost_pp = loss_pp(answers)
         # A bundle is written for what is handed over alone; what one takes is known to a few bytes.
         storage = solution.totals.storage_bytes
         return Trial(
             kept,
-            Costs(own, result.peak_bytes, storage, loss_pp),
+            Costs(own, result.peak_bytes, storage, lost_pp),
             Costs(exact, self._choices.exact.peak_bytes, self._choices.exact.storage_bytes, 0.0),
-            _loss_pp(counted),
+            loss_pp(counted),
             device_s,
         )
 
@@ -195,10 +196,3 @@ def _told(optuna: Any, trial: Trial, space: Mapping[str, list[str]]) -> Any:
         values=[trial.counted_pp, *trial.shares],
         constraints=_excess(trial),
     )
-
-
-def _loss_pp(effect: Effect) -> float:
-    """Of answers beside the exact network's to the same samples."""
-    if effect.gained is None or effect.lost is None:
-        raise AssertionError("answers that were compared one by one say how many turned")
-    return 100 * (effect.lost - effect.gained) / effect.count

@@ -16,6 +16,7 @@ from cluster.outputs import OutputError, RunFolder, write_atomically
 from cluster.problem import Infeasible, Limits, Problem, Solution
 from cluster.search import target_limits
 from cluster.solver import solve
+from cost_model.joint_law import JointLaw
 from cost_model.loss_bars import Estimate, LossBars
 from cost_model.loss_curve import LossCurve
 from runtime.bounds import Bounds
@@ -39,8 +40,8 @@ class Choices:
     objective: Objective = "loss"
     emulated: bool = field(default=False, metadata=RARE)
     """Whether the latencies are those of an emulated device."""
-    bars: LossBars = field(default=LossBars(), metadata=RARE)
-    """How far off a predicted loss may be."""
+    law: JointLaw | None = field(default=None, metadata=RARE)
+    """From the divergences of a configuration's layers to its loss, with a bar; ``None``: an older run's."""
     target: str = field(default="", metadata=RARE)
     """What its bundles are compiled for; units of one target can run the same bundle."""
 
@@ -63,9 +64,15 @@ class Choices:
         return nearest_bounds(outcome, self.headroom, self.curve.loss_pp)
 
     def loss(self, solution: Solution, confidence: float = 0.95) -> Estimate:
-        """Predicted loss of an answer with its bar."""
+        """Predicted loss of an answer, with the effects of its pairs and with its bar.
+
+        Bounds are compared with the curve over the sum, which leaves pairs out.
+        """
         divergence = solution.totals.divergence
-        return self.bars.estimate(self.curve.loss_pp(divergence), divergence, confidence)
+        if self.law is None:
+            return LossBars().estimate(self.curve.loss_pp(divergence), divergence, confidence)
+        options = (layer[index] for layer, index in zip(self.problem.layers, solution.choice, strict=True))
+        return self.law.estimate([each.divergence for each in options if each.divergence > 0], confidence)
 
     def widened(self, goal: Goal, outcome: Infeasible) -> dict[str, float]:
         """The bounds, all wider by the least share that makes them feasible; nothing where no share does."""

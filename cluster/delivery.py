@@ -73,7 +73,7 @@ class Delivery:
             knowledge.accuracy.curve,
             goal.objective,
             self._emulated(device),
-            knowledge.accuracy.bars,
+            knowledge.accuracy.law,
             self.targets[class_of(device)].key,
         )
 

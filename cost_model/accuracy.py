@@ -1,8 +1,8 @@
 """The accuracy model: what a joint configuration loses, from what its layers lose alone.
 
-To second order the divergence is a quadratic form in the errors of the layers; where those are independent,
-the mixed terms vanish on average and single-layer divergences add up. A monotone curve turns the sum into a
-loss.
+The solver adds up single-layer divergences, and a monotone curve turns the sum into a loss: so a bound on the
+loss becomes one on the sum. What a certain configuration loses is predicted more closely, with the effects of
+pairs (``cost_model.joint_law``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from math import fsum
 
 from cost_model.errors import CostModelError
-from cost_model.loss_bars import Estimate, LossBars
+from cost_model.joint_law import JointLaw, Tried
+from cost_model.loss_bars import Estimate
 from cost_model.loss_curve import LossCurve, Point
 from cost_model.measurement import Evaluation, configuration_key, configuration_variants
 
@@ -34,8 +35,8 @@ class AccuracyModel:
     known_loss_pp: Mapping[str, float]
     """Configuration key to the loss that was evaluated, for every one that was."""
     curve: LossCurve
-    bars: LossBars
-    """How far off the curve is, by configurations that it did not see."""
+    law: JointLaw
+    """From the divergences of all layers alone to the loss of a configuration, with a bar."""
 
     @classmethod
     def fit(cls, evaluations: Iterable[Evaluation]) -> AccuracyModel:
@@ -50,7 +51,7 @@ class AccuracyModel:
                 "the exact configuration was never evaluated; evaluate it first: every loss is relative to it"
             )
         divergences = _single_layers(each_with_choice)
-        model = cls(divergences, {}, LossCurve.fit([]), LossBars())
+        model = cls(divergences, {}, LossCurve.fit([]), JointLaw.fit([]))
         losses = [
             (each, variants, 100 * (exact[-1].accuracy - each.accuracy))
             for each, variants in each_with_choice
@@ -60,37 +61,46 @@ class AccuracyModel:
             for each, variants, loss in losses
             if approximated(variants) and model.covers(variants)
         ]
+        tried = [
+            Tried(model.alone(variants), each.divergence, loss, each.count)
+            for each, variants, loss in losses
+            if approximated(variants) and model.covers(variants)
+        ]
         known = {configuration_key(variants): loss for _, variants, loss in losses}
-        return cls(divergences, known, LossCurve.fit(points), LossBars.fit(points))
+        return cls(divergences, known, LossCurve.fit(points), JointLaw.fit(tried))
 
     def divergence(self, variants: Mapping[str, str]) -> float:
         """Summed divergence of a configuration, in nats; 0 for the exact one.
 
         Raises ``CostModelError`` for an approximation that was not evaluated alone.
         """
-        return fsum(self._alone(layer, name) for layer, name in approximated(variants).items())
+        return fsum(self.alone(variants))
+
+    def alone(self, variants: Mapping[str, str]) -> tuple[float, ...]:
+        """Divergences of its approximated layers, each alone; raises ``CostModelError`` likewise."""
+        return tuple(self._alone(layer, name) for layer, name in approximated(variants).items())
 
     def covers(self, variants: Mapping[str, str]) -> bool:
         """Whether every approximation in it was evaluated alone."""
         return all(pair in self.divergences for pair in approximated(variants).items())
 
     def predict_loss_pp(self, variants: Mapping[str, str]) -> float:
-        """Loss in percentage points of accuracy: as evaluated where it was, else from the summed divergence.
+        """Loss in percentage points of accuracy: as evaluated where it was, else by the law of pairs.
 
         Raises ``CostModelError`` for an approximation that was not evaluated alone.
         """
         known = self.known_loss_pp.get(configuration_key(variants))
-        return self.curve.loss_pp(self.divergence(variants)) if known is None else known
+        return self.law.predict_pp(self.alone(variants)) if known is None else known
 
     def estimate(self, variants: Mapping[str, str], confidence: float = 0.95) -> Estimate:
         """The same with its bar; one without length where it was evaluated.
 
         Raises ``CostModelError`` for an approximation that was not evaluated alone.
         """
-        loss_pp = self.predict_loss_pp(variants)
-        if configuration_key(variants) in self.known_loss_pp:
-            return Estimate(loss_pp, loss_pp, loss_pp)
-        return self.bars.estimate(loss_pp, self.divergence(variants), confidence)
+        known = self.known_loss_pp.get(configuration_key(variants))
+        if known is None:
+            return self.law.estimate(self.alone(variants), confidence)
+        return Estimate(known, known, known)
 
     def divergence_for(self, loss_pp: float) -> float:
         """The largest summed divergence that is predicted to lose no more than this: the solver's bound."""

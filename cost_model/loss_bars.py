@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from statistics import NormalDist
+from typing import TypeVar
 
-from cost_model.loss_curve import CHANGED_PER_ROOT_NAT, LossCurve, Point
+from cost_model.loss_curve import CHANGED_PER_ROOT_NAT, Point
 
 FOLDS = 10
 USUAL_ERROR = 0.15
 """Relative, of a predicted loss; the scores correct it."""
-Fit = Callable[[Sequence[Point]], LossCurve]
+Tried = TypeVar("Tried")
+Unseen = Callable[[Sequence[Tried], Sequence[Tried]], Sequence[tuple[Point, float]]]
+"""What is left out and what is not, to each point left out with its loss as predicted from the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +45,16 @@ class LossBars:
     count: int = 2000
 
     @classmethod
-    def fit(cls, points: Sequence[Point], fit: Fit = LossCurve.fit) -> LossBars:
-        """Learn from all points, the joint ones among them told apart by themselves."""
-        joint = [index for index, each in enumerate(points) if each.joint]
-        if not joint:
-            return cls()
+    def fit(cls, joint: Sequence[Tried], unseen: Unseen[Tried]) -> LossBars:
+        """Learn from joint evaluations, each predicted by what did not see it."""
         scores: list[float] = []
+        count = 0
         for fold in range(min(FOLDS, len(joint))):
-            left_out = set(joint[fold::FOLDS])
-            curve = fit([each for index, each in enumerate(points) if index not in left_out])
-            scores.extend(_score(points[index], curve) for index in sorted(left_out))
-        return cls(tuple(sorted(scores)), points[joint[-1]].count)
+            others = [each for index, each in enumerate(joint) if index % FOLDS != fold]
+            for point, predicted_pp in unseen(joint[fold::FOLDS], others):
+                scores.append(_score(point, predicted_pp))
+                count = point.count
+        return cls(tuple(sorted(scores)), count) if scores else cls()
 
     def estimate(self, loss_pp: float, divergence: float, confidence: float) -> Estimate:
         """The bar around a predicted loss at a summed divergence."""
@@ -73,9 +75,8 @@ class LossBars:
         return max((NormalDist().inv_cdf((1 + confidence) / 2), *self.scores))
 
 
-def _score(point: Point, curve: LossCurve) -> float:
-    predicted = curve.loss_pp(point.divergence)
-    return abs(point.loss_pp - predicted) / _usual_pp(predicted, point.divergence, point.count)
+def _score(point: Point, predicted_pp: float) -> float:
+    return abs(point.loss_pp - predicted_pp) / _usual_pp(predicted_pp, point.divergence, point.count)
 
 
 def _usual_pp(loss_pp: float, divergence: float, count: int) -> float:

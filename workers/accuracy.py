@@ -169,6 +169,11 @@ def kept(bench: Bench) -> Kept:
     return _kept(bench.key)
 
 
+def forget() -> None:
+    """Begin anew, as a worker that has seen no configuration yet."""
+    _kept.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _kept(key: str) -> Kept:  # noqa: ARG001 - another bench, another beginning
     return Kept()
