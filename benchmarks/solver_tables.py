@@ -20,7 +20,7 @@ from cluster.planning import plan_class
 from cluster.problem import Option, Problem
 from cluster.settings import load_run_file
 from cluster.table import Candidate, Table
-from cost_model.roofline import Roofline
+from cost_model.roofline import CACHE_SPEEDUP, Roofline
 from network.layers import Layer, Network
 from network.target import Target
 
@@ -51,7 +51,8 @@ class DrawnClass:
         """Its peaks, bandwidth and call."""
         random = Random(self.seed)
         peak = 1e9 * random.uniform(8, 120)
-        return Roofline(peak, peak * random.uniform(1, 4), 1e9 * random.uniform(4, 25), 1e-6)
+        integer_peak, bandwidth = peak * random.uniform(1, 4), 1e9 * random.uniform(4, 25)
+        return Roofline(peak, integer_peak, bandwidth, CACHE_SPEEDUP * bandwidth, 1e-6)
 
 
 def measured_problem(run: Path, device_class: str) -> Problem:
