@@ -8,7 +8,7 @@ from statistics import median
 
 from cluster.device_result import DeviceResult
 from cluster.errors import ClusterError
-from cluster.model import Knowledge, predict, variant_s
+from cluster.model import Knowledge, placed_in, predict, variant_s
 from cluster.selection import Selection, candidates_of
 from cluster.table import Table
 from cost_model.measurement import Evaluation, NetworkRun
@@ -45,6 +45,7 @@ def configuration_of(
     emulated: bool = False,
 ) -> Configuration:
     """The selection with the numbers that it was chosen by."""
+    placed = placed_in(table, knowledge, selection)
     return Configuration(
         network=network.name,
         network_sha256=network.sha256,
@@ -58,7 +59,7 @@ def configuration_of(
                 reads=str(candidate.reads),
                 writes=str(candidate.writes),
                 tiles=tiles,
-                latency_s=variant_s(table, knowledge, candidate),
+                latency_s=variant_s(table, knowledge, candidate, placed),
                 parameter_bytes=candidate.parameter_bytes,
                 divergence=knowledge.divergence[candidate.layer, candidate.approximation],
                 measured=all(

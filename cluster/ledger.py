@@ -20,7 +20,7 @@ from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.features import Sample
 from cost_model.fingerprint import Fingerprint, fingerprint_of, known_fingerprint
-from cost_model.in_context import InContext, Place
+from cost_model.in_context import InContext, Reading
 from cost_model.latency import LatencyModel
 from cost_model.measurement import (
     Evaluation,
@@ -323,19 +323,19 @@ class Ledger:
 
     def _context(self, device_class: str) -> InContext:
         """The same on the class's middle unit."""
-        places: dict[Place, list[float]] = {}
-        rests: list[float] = []
-        for each in self._read[device_class]:
-            factor = self.factor(each.device)
-            places.setdefault((each.layer, each.kernel), []).append(each.median_s / factor)
-            rests.append(each.rest_s / factor)
-        samples = self.tables[device_class].samples
-        return InContext.of(
-            {place: median(several) for place, several in places.items()},
-            median(rests),
-            self._normalised(device_class),
-            {key: each.work.parameter_bytes for key, each in samples.items()},
-        )
+        samples, read = self.tables[device_class].samples, self._read[device_class]
+        sizes = {key: each.work.parameter_bytes for key, each in samples.items()}
+        footprints = _footprints(read, sizes)
+        readings = [
+            Reading(
+                (each.layer, each.kernel),
+                footprints[each.configuration],
+                each.median_s / self.factor(each.device),
+            )
+            for each in read
+        ]
+        rest_s = median(each.rest_s / self.factor(each.device) for each in read)
+        return InContext(readings, rest_s, self._normalised(device_class), sizes)
 
     def _normalised(self, device_class: str) -> dict[str, float]:
         """Request to what it takes on the middle unit: what was measured, by the measuring unit's factor."""
@@ -391,3 +391,14 @@ class Ledger:
 def class_of(device: str) -> str:
     """The class in ``CLASS.UNIT``."""
     return device.partition(".")[0]
+
+
+def _footprints(readings: Iterable[ContextReading], parameter_bytes: Mapping[str, int]) -> dict[str, int]:
+    """Bytes of weights of each configuration; what the run's table does not know has none."""
+    kernels: dict[str, dict[tuple[str, int], str]] = {}
+    for each in readings:
+        kernels.setdefault(each.configuration, {})[each.layer, each.step] = each.kernel
+    return {
+        name: sum(parameter_bytes.get(each, 0) for each in places.values())
+        for name, places in kernels.items()
+    }

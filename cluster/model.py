@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -20,7 +20,7 @@ from cluster.table import Candidate, Table
 from cost_model import end_to_end
 from cost_model.accuracy import AccuracyModel
 from cost_model.end_to_end import EndToEnd
-from cost_model.in_context import InContext
+from cost_model.in_context import InContext, Placed
 from cost_model.memory import LayerMemory, peak_bytes
 from runtime.configuration import Costs
 
@@ -77,9 +77,11 @@ def problem_of(table: Table, knowledge: Knowledge) -> Problem:
 
     Kernels that fail on the device are left out.
     """
-    correction = end_to_end_of(table, knowledge)
+    correction, placed = end_to_end_of(table, knowledge), _usually_placed(table, knowledge)
     return Problem(
-        layers=tuple(_options(table, candidates, knowledge, correction) for candidates in table.layers),
+        layers=tuple(
+            _options(table, candidates, knowledge, placed, correction.scale) for candidates in table.layers
+        ),
         edges=table.edges,
         held=table.held,
         latency_offset_s=correction.overhead_s,
@@ -109,24 +111,44 @@ def end_to_end_of(table: Table, knowledge: Knowledge) -> EndToEnd:
 
 def network_s(table: Table, knowledge: Knowledge, selection: Selection) -> float:
     """Sum of what the selection's kernels take, each with its own tile and at its place."""
-    return sum(_placed_s(table, knowledge, place) for place in places_of(table, selection))
+    placed = placed_in(table, knowledge, selection)
+    return sum(_placed_s(table, knowledge, placed, place) for place in places_of(table, selection))
 
 
-def variant_s(table: Table, knowledge: Knowledge, candidate: Candidate) -> float:
+def placed_in(table: Table, knowledge: Knowledge, selection: Selection) -> Placed | None:
+    """What kernels take in configurations as large as this one; ``None`` where nothing was read."""
+    if knowledge.context is None:
+        return None
+    return knowledge.context.at(footprint_bytes(table, requests_of(table, selection)))
+
+
+def footprint_bytes(table: Table, requests: Iterable[str]) -> int:
+    """Weights of a configuration's kernels: whether they fit into a cache decides how cold they are."""
+    return sum(table.samples[each].work.parameter_bytes for each in requests)
+
+
+def variant_s(table: Table, knowledge: Knowledge, candidate: Candidate, placed: Placed | None) -> float:
     """Seconds of a variant with its fastest tiles, at its place; infinite where a kernel does not work."""
     alone_s = candidate_latency_s(candidate, knowledge.latency_s)
-    if knowledge.context is None or not isfinite(alone_s):
+    if not isfinite(alone_s):
         return alone_s
     requests = fastest_requests(candidate, knowledge.latency_s)
-    return sum(_placed_s(table, knowledge, (candidate.layer, each)) for each in requests)
+    return sum(_placed_s(table, knowledge, placed, (candidate.layer, each)) for each in requests)
 
 
-def _placed_s(table: Table, knowledge: Knowledge, place: tuple[str, str]) -> float:
+def _usually_placed(table: Table, knowledge: Knowledge) -> Placed | None:
+    """In configurations as large as the latest that ran, which what is tried next is close to."""
+    if knowledge.runs:
+        return placed_in(table, knowledge, knowledge.runs[-1].selection)
+    return None if knowledge.context is None else knowledge.context.at(knowledge.context.usual_bytes)
+
+
+def _placed_s(table: Table, knowledge: Knowledge, placed: Placed | None, place: tuple[str, str]) -> float:
     request = place[1]
     alone_s = knowledge.latency_s[request]
-    if knowledge.context is None:
+    if placed is None:
         return alone_s
-    return knowledge.context.seconds(place, alone_s, table.samples[request].work.parameter_bytes)
+    return placed.seconds(place, alone_s, table.samples[request].work.parameter_bytes)
 
 
 def memory_offset_bytes(table: Table, knowledge: Knowledge) -> int:
@@ -173,14 +195,18 @@ def predict(table: Table, knowledge: Knowledge, selection: Selection) -> Costs:
 
 
 def _options(
-    table: Table, candidates: tuple[Candidate, ...], knowledge: Knowledge, correction: EndToEnd
+    table: Table,
+    candidates: tuple[Candidate, ...],
+    knowledge: Knowledge,
+    placed: Placed | None,
+    scale: float,
 ) -> tuple[Option, ...]:
-    costs = ((each, variant_s(table, knowledge, each)) for each in candidates)
+    costs = ((each, variant_s(table, knowledge, each, placed)) for each in candidates)
     return tuple(
         Option(
             layer=each.layer,
             variant=each.key,
-            latency_s=correction.scale * seconds,
+            latency_s=scale * seconds,
             parameter_bytes=each.parameter_bytes,
             live_bytes=each.live_bytes,
             output_bytes=each.output_bytes,

@@ -118,7 +118,7 @@ def test_what_kernels_take_at_their_places_is_kept_and_known(ledger: Ledger, sto
         context = each.knowledge(DEVICE).context
         assert context is not None
         for place in places_of(each.tables["lab"], exact):
-            assert context.seconds(place, 1e-6, 0) == pytest.approx(2e-5)
+            assert context.at(context.usual_bytes).seconds(place, 1e-6, 0) == pytest.approx(2e-5)
         assert context.rest_s == pytest.approx(2e-5)
     silent = Ledger(store, replace(ledger.scope, context=False), ledger.tables)
     assert silent.knowledge(DEVICE).context is None
@@ -137,7 +137,7 @@ def test_a_slower_unit_reads_for_a_faster_one(ledger: Ledger):
     for device, expected in (("lab.two", 3e-5), ("lab.one", 2e-5), ("lab.three", 1.6e-5)):
         context = ledger.knowledge(device).context
         assert context is not None
-        assert context.seconds(place, 1e-6, 0) == pytest.approx(expected)
+        assert context.at(context.usual_bytes).seconds(place, 1e-6, 0) == pytest.approx(expected)
 
 
 def test_raw_repeats_are_kept(ledger: Ledger, store: Store, plan: ClassPlan):

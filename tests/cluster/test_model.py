@@ -7,6 +7,7 @@ import pytest
 from cluster.model import (
     Knowledge,
     end_to_end_of,
+    footprint_bytes,
     memory_offset_bytes,
     network_s,
     planned_peak_bytes,
@@ -18,7 +19,7 @@ from cluster.planning import ClassPlan
 from cluster.problem import totals_of
 from cluster.selection import kernels_s, places_of, requests_of, select
 from cluster.table import Table
-from cost_model.in_context import InContext
+from cost_model.in_context import InContext, Reading
 from runtime.bounds import Bounds
 from tests.cluster.worlds import Truth, World
 
@@ -57,13 +58,17 @@ def test_two_runs_tell_scale_and_overhead(table, knowledge):
 
 def in_context(table, knowledge, read):
     """With the kernels of these selections read at their places, where they take a fifth more and 1 µs."""
-    placed = {
-        (layer, request): 1.2 * knowledge.latency_s[request] + 1e-6
+    readings = [
+        Reading(
+            place,
+            footprint_bytes(table, requests_of(table, selection)),
+            1.2 * knowledge.latency_s[place[1]] + 1e-6,
+        )
         for selection in read
-        for layer, request in places_of(table, selection)
-    }
+        for place in places_of(table, selection)
+    ]
     sizes = {key: each.work.parameter_bytes for key, each in table.samples.items()}
-    return replace(knowledge, context=InContext.of(placed, 5e-6, knowledge.latency_s, sizes))
+    return replace(knowledge, context=InContext(readings, 5e-6, knowledge.latency_s, sizes))
 
 
 def test_kernels_count_as_they_do_at_their_places(table, knowledge):

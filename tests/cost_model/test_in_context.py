@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from cost_model.end_to_end import EndToEnd, Observation
-from cost_model.in_context import InContext, Placement, Point
+from cost_model.in_context import InContext, Placement, Point, Reading
 
 ALONE = {"conv a tile8": 1e-5, "conv a tile4": 2e-5, "conv b tile8": 3e-5, "pool tile": 1e-7}
 BYTES = {"conv a tile8": 4000, "conv a tile4": 4000, "conv b tile8": 100_000, "pool tile": 0}
@@ -33,23 +33,27 @@ def test_nothing_is_ever_saved_by_a_call() -> None:
     assert min(placement.scale, placement.call_s, placement.byte_s) >= 0
 
 
+SIZE = 1_000_000
+"""Of the weights of every configuration, where that does not matter."""
+
+
 @pytest.fixture
 def context() -> InContext:
-    placed = {
-        ("conv1", "conv a tile8"): 1.4e-5,
-        ("conv2", "conv a tile8"): 1.6e-5,
-        ("pool", "pool tile"): 5e-7,
-    }
-    return InContext.of(placed, 2e-6, ALONE, BYTES)
+    readings = [
+        Reading(("conv1", "conv a tile8"), SIZE, 1.4e-5),
+        Reading(("conv2", "conv a tile8"), SIZE, 1.6e-5),
+        Reading(("pool", "pool tile"), SIZE, 5e-7),
+    ]
+    return InContext(readings, 2e-6, ALONE, BYTES)
 
 
 def seconds(context: InContext, layer: str, kernel: str) -> float:
-    return context.seconds((layer, kernel), ALONE[kernel], BYTES[kernel])
+    return context.at(SIZE).seconds((layer, kernel), ALONE[kernel], BYTES[kernel])
 
 
 def test_what_was_read_there_counts_first(context: InContext) -> None:
-    assert seconds(context, "conv1", "conv a tile8") == 1.4e-5
-    assert seconds(context, "conv2", "conv a tile8") == 1.6e-5
+    assert seconds(context, "conv1", "conv a tile8") == pytest.approx(1.4e-5)
+    assert seconds(context, "conv2", "conv a tile8") == pytest.approx(1.6e-5)
 
 
 def test_then_the_same_kernel_elsewhere(context: InContext) -> None:
@@ -61,7 +65,7 @@ def test_another_tile_of_a_kernel_pays_the_same_on_top(context: InContext) -> No
 
 
 def test_anything_else_is_modelled(context: InContext) -> None:
-    expected = context.placement.placed_s(ALONE["conv b tile8"], BYTES["conv b tile8"])
+    expected = context.at(SIZE).placement.placed_s(ALONE["conv b tile8"], BYTES["conv b tile8"])
     assert seconds(context, "conv4", "conv b tile8") == expected
     assert expected > ALONE["conv b tile8"]
 
@@ -74,7 +78,42 @@ def test_a_slower_unit_takes_longer_everywhere(context: InContext) -> None:
     # What is modelled starts from what it takes alone on that very unit.
     alone_s, size = 1.5 * ALONE["conv b tile8"], BYTES["conv b tile8"]
     modelled = 1.5 * seconds(context, "conv4", "conv b tile8")
-    assert slower.seconds(("conv4", "conv b tile8"), alone_s, size) == pytest.approx(modelled)
+    assert slower.at(SIZE).seconds(("conv4", "conv b tile8"), alone_s, size) == pytest.approx(modelled)
+
+
+def test_weights_are_cold_where_a_configuration_has_many() -> None:
+    """Whether they fit into a cache decides; readings of configurations of other sizes count little."""
+
+    def cold(footprint: int) -> float:
+        return 2e-11 if footprint > 1_500_000 else 2e-12
+
+    sizes = {f"conv {n} tile": 20_000 * (1 + n % 7) for n in range(40)}
+    alone = {key: 1e-6 * (1 + n % 5) for n, key in enumerate(sizes)}
+    footprints = (600_000, 900_000, 2_400_000, 3_600_000)
+
+    def takes(key: str, footprint: int) -> float:
+        return 1.05 * alone[key] + 3e-7 + cold(footprint) * sizes[key]
+
+    readings = [
+        Reading((key, key), footprints[n % 4], takes(key, footprints[n % 4]))
+        for n, key in enumerate(list(sizes)[:30])
+    ]
+    context = InContext(readings, 0.0, alone, sizes)
+    for footprint in (700_000, 3_000_000):
+        for key, size in sizes.items():  # The last ones were never read, the others in one configuration.
+            found = context.at(footprint).seconds((key, key), alone[key], size)
+            assert found == pytest.approx(takes(key, footprint), rel=0.05)
+
+
+def test_the_nearest_readings_count_most() -> None:
+    readings = [Reading(("conv1", "conv a tile8"), size, 1e-5 * size / SIZE) for size in (SIZE, 4 * SIZE)]
+    context = InContext(readings, 0.0, {}, BYTES)
+    found = [
+        context.at(size).seconds(("conv1", "conv a tile8"), 1e-5, 4000) for size in (SIZE, 2 * SIZE, 4 * SIZE)
+    ]
+    assert found == sorted(found)
+    assert found[0] == pytest.approx(1e-5, rel=0.01)
+    assert found[-1] == pytest.approx(4e-5, rel=0.01)
 
 
 def test_the_percentile_is_a_factor_of_kernels_and_rest() -> None:
