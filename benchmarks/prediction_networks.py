@@ -12,7 +12,7 @@ from statistics import median
 
 from benchmarks.prediction_facts import Data, PlannedConfiguration
 from cost_model.end_to_end import EndToEnd, Observation
-from cost_model.in_context import InContext, Place
+from cost_model.in_context import InContext, Reading, footprints
 from cost_model.latency import LatencyModel
 from cost_model.measurement import NetworkRun
 from cost_model.peak import Peak, PeakObservation
@@ -78,7 +78,8 @@ def _predicted(data: Data, alone_s: Mapping[str, float], index: int) -> Predicte
         places = zip(each.layers, each.requests, strict=True)
         if context is None:
             return sum(alone_s[request] for _, request in places)
-        return sum(context.seconds(place, alone_s[place[1]], bytes_of[place[1]]) for place in places)
+        placed = context.at(sum(bytes_of[request] for request in each.requests))
+        return sum(placed.seconds(place, alone_s[place[1]], bytes_of[place[1]]) for place in places)
 
     usual_s = median(_exact_s(each) for _, each in data.runs)
     observations = [Observation(sum_s(each), _median_s(that, usual_s)) for each, that in others]
@@ -102,12 +103,12 @@ def _context(data: Data, alone_s: Mapping[str, float], without: str) -> InContex
     readings = [each for each in data.readings if each.configuration != without]
     if not readings:
         return None
-    places: dict[Place, list[float]] = {}
-    for each in readings:
-        places.setdefault((each.layer, each.kernel), []).append(each.median_s)
-    placed_s = {place: median(several) for place, several in places.items()}
     bytes_of = {each.kernel: each.work.parameter_bytes for each in data.facts.samples}
-    return InContext.of(placed_s, median(each.rest_s for each in readings), alone_s, bytes_of)
+    sized = footprints(readings, bytes_of)
+    placed = [
+        Reading((each.layer, each.kernel), sized[each.configuration], each.median_s) for each in readings
+    ]
+    return InContext(placed, median(each.rest_s for each in readings), alone_s, bytes_of)
 
 
 def _exact_s(run: NetworkRun) -> float:

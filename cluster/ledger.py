@@ -20,7 +20,7 @@ from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.features import Sample
 from cost_model.fingerprint import Fingerprint, fingerprint_of, known_fingerprint
-from cost_model.in_context import InContext, Reading
+from cost_model.in_context import InContext, Reading, footprints
 from cost_model.latency import LatencyModel
 from cost_model.measurement import (
     Evaluation,
@@ -325,11 +325,11 @@ class Ledger:
         """The same on the class's middle unit."""
         samples, read = self.tables[device_class].samples, self._read[device_class]
         sizes = {key: each.work.parameter_bytes for key, each in samples.items()}
-        footprints = _footprints(read, sizes)
+        sized = footprints(read, sizes)
         readings = [
             Reading(
                 (each.layer, each.kernel),
-                footprints[each.configuration],
+                sized[each.configuration],
                 each.median_s / self.factor(each.device),
             )
             for each in read
@@ -391,14 +391,3 @@ class Ledger:
 def class_of(device: str) -> str:
     """The class in ``CLASS.UNIT``."""
     return device.partition(".")[0]
-
-
-def _footprints(readings: Iterable[ContextReading], parameter_bytes: Mapping[str, int]) -> dict[str, int]:
-    """Bytes of weights of each configuration; what the run's table does not know has none."""
-    kernels: dict[str, dict[tuple[str, int], str]] = {}
-    for each in readings:
-        kernels.setdefault(each.configuration, {})[each.layer, each.step] = each.kernel
-    return {
-        name: sum(parameter_bytes.get(each, 0) for each in places.values())
-        for name, places in kernels.items()
-    }

@@ -20,6 +20,8 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from scipy.optimize import nnls
 
+from cost_model.context_reading import ContextReading
+
 Name = TypeVar("Name")
 Place = tuple[str, str]
 """A layer and the content key of a kernel in it, with its tile."""
@@ -183,6 +185,17 @@ class InContext:
                 ]
             )
         return self._placements[bucket]
+
+
+def footprints(readings: Iterable[ContextReading], parameter_bytes: Mapping[str, int]) -> dict[str, int]:
+    """Bytes of weights of each configuration that was read; a kernel that is not known has none."""
+    kernels: dict[str, dict[tuple[str, int], str]] = {}
+    for each in readings:
+        kernels.setdefault(each.configuration, {})[each.layer, each.step] = each.kernel
+    return {
+        name: sum(parameter_bytes.get(each, 0) for each in places.values())
+        for name, places in kernels.items()
+    }
 
 
 class _Means(Generic[Name]):
