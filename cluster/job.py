@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from cluster.errors import ClusterError
 from cluster.planning import ClassPlan, plan_class
 from cluster.settings import DeviceSettings, RunFile
-from network.approximations import Catalogue, catalogue
+from cost_model.felt import EXACT, Pair, Trait, anchors
+from network.approximations import Catalogue, catalogue, parse
 from network.layers import Network
 from network.onnx_import import load
 from network.samples import Samples, load_samples
@@ -32,6 +33,10 @@ class Material:
     known: Catalogue
     calibration: Samples
     evaluation: Samples
+    traits: Mapping[Pair, Trait]
+    """Of every approximation but exact."""
+    anchors: Mapping[str, tuple[str, ...]]
+    """Layer to its approximations that are evaluated, each alone."""
 
     @property
     def network(self) -> Network:
@@ -63,11 +68,26 @@ def load_evaluation(run: RunFile, network: Network) -> Samples:
 def load_material(run: RunFile, inputs: Inputs) -> Material:
     """Fit every approximation; takes seconds to a minute."""
     fitted_to = inputs.calibration.take(run.accuracy.fit_samples)
-    return Material(
-        catalogue(inputs.network, fitted_to, run.approximations, run.degrees),
-        inputs.calibration.take(run.accuracy.samples),
-        inputs.evaluation,
-    )
+    known = catalogue(inputs.network, fitted_to, run.approximations, run.degrees)
+    traits = traits_of(known)
+    most = len(traits) if run.measure.everything else run.accuracy.evaluations
+    calibration = inputs.calibration.take(run.accuracy.samples)
+    return Material(known, calibration, inputs.evaluation, traits, anchors(traits, most))
+
+
+def traits_of(known: Catalogue) -> dict[Pair, Trait]:
+    """Of everything but the exact layers; quick."""
+    names = {
+        layer: dict.fromkeys(each.approximation for each in several)
+        for layer, several in known.variants.items()
+    }
+    felt = known.felt()
+    every = [(layer, name, parse(name)) for layer, several in names.items() for name in several]
+    return {
+        (layer, name): Trait(what.number_format, what.structure, felt.get((layer, what.structure), 0.0))
+        for layer, name, what in every
+        if name != EXACT
+    }
 
 
 def target_of(settings: DeviceSettings, description: Description) -> Target:

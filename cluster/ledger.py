@@ -19,6 +19,7 @@ from cost_model.accuracy import EXACT, AccuracyModel
 from cost_model.context_reading import ContextReading
 from cost_model.device_event import DeviceEvent
 from cost_model.features import Sample
+from cost_model.felt import NOTHING_FELT, Pair, Trait
 from cost_model.fingerprint import Fingerprint, fingerprint_of, known_fingerprint
 from cost_model.in_context import InContext, Reading, footprints
 from cost_model.latency import LatencyModel
@@ -77,7 +78,15 @@ class Marks:
 class Ledger:
     """Reads the store once, appends to it, and answers from memory."""
 
-    def __init__(self, store: Store, scope: Scope, tables: Mapping[str, Table]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        scope: Scope,
+        tables: Mapping[str, Table],
+        traits: Mapping[Pair, Trait] = NOTHING_FELT,
+    ) -> None:
+        """``traits``: of approximations that need not be evaluated, each alone."""
+        self._traits = traits
         self._store = store
         self.scope = scope
         self.tables = tables
@@ -233,7 +242,7 @@ class Ledger:
     def accuracy(self) -> AccuracyModel:
         """The accuracy model, fitted to every evaluation on calibration samples."""
         if self._accuracy is None or self._accuracy[0] != len(self._evaluated):
-            self._accuracy = (len(self._evaluated), AccuracyModel.fit(self._evaluated.values()))
+            self._accuracy = (len(self._evaluated), AccuracyModel.fit(self._evaluated.values(), self._traits))
         return self._accuracy[1]
 
     def samples(self) -> list[Sample]:

@@ -343,7 +343,7 @@ class Loop:
         raise AssertionError(f"{command} is no task")
 
     def _missing(self, layer: str) -> tuple[str, ...]:
-        return self._ledger.missing_approximations(layer, self._work.approximations[layer])
+        return self._ledger.missing_approximations(layer, self._work.anchors[layer])
 
     def _decide(self, device: str, final: Finished | None) -> Decision:
         """For a unit that searches, or that runs what its class has found."""

@@ -102,7 +102,7 @@ class Execution:
         self._plans = {name: site.plans[name] for name in goals}
         self._started = datetime.now(UTC)
         tables = {name: each.table for name, each in self._plans.items()}
-        self.ledger = Ledger(store, self._scope(), tables)
+        self.ledger = Ledger(store, self._scope(), tables, site.material.traits)
         self._delivery = Delivery(site.material.network, site.targets, self.ledger, goals)
         self._rounds = Rounds(folder.path / "rounds.json", self._round_terms())
 
@@ -226,7 +226,7 @@ class Execution:
     def _layers(self) -> list[str]:
         return [
             layer
-            for layer, names in self._site.material.approximations.items()
+            for layer, names in self._site.material.anchors.items()
             if self.ledger.missing_approximations(layer, names)
         ]
 

@@ -131,6 +131,9 @@ class AccuracySettings(Settings):
     """For fitting the parameters of approximations."""
     samples: int = Field(default=2000, ge=1)
     """For evaluating them."""
+    evaluations: int = Field(default=40, ge=1)
+    """Approximations of single layers that are evaluated; what others lose is told from how much their errors
+    are felt. Each number format and one structure of each layer are evaluated in any case."""
 
 
 class VerifySettings(Settings):

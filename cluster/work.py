@@ -44,7 +44,7 @@ class Work:
         """``host_cores`` are those on which this machine may compile while its others are being timed."""
         self._run = run
         self._plans = plans
-        self.approximations = material.approximations
+        self.anchors = material.anchors
         self._labels = material.evaluation.right
         self._exact: dict[str, Any] = {}
         self._host_cores = tuple(host_cores)

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from math import fsum
 
 from cost_model.errors import CostModelError
+from cost_model.felt import EXACT, NOTHING_FELT, Pair, Trait, predicted
 from cost_model.joint_law import JointLaw, Tried
 from cost_model.loss_bars import Estimate
 from cost_model.loss_curve import LossCurve, Point
 from cost_model.measurement import Evaluation, configuration_key, configuration_variants
 
-EXACT = "exact"
+__all__ = ["EXACT", "AccuracyModel", "approximated", "approximation_of"]
+
 _TYPES = re.compile(r" \S+>\S+$")
 
 
@@ -39,9 +41,12 @@ class AccuracyModel:
     """From the divergences of all layers alone to the loss of a configuration, with a bar."""
 
     @classmethod
-    def fit(cls, evaluations: Iterable[Evaluation]) -> AccuracyModel:
+    def fit(
+        cls, evaluations: Iterable[Evaluation], traits: Mapping[Pair, Trait] = NOTHING_FELT
+    ) -> AccuracyModel:
         """Learn from the exact configuration's evaluation, single-layer ones and any number of joint ones.
 
+        With ``traits`` the divergences of those that were not evaluated alone are predicted.
         Raises ``CostModelError`` if the exact one is missing.
         """
         each_with_choice = [(each, configuration_variants(each.configuration)) for each in evaluations]
@@ -50,7 +55,8 @@ class AccuracyModel:
             raise CostModelError(
                 "the exact configuration was never evaluated; evaluate it first: every loss is relative to it"
             )
-        divergences = _single_layers(each_with_choice)
+        alone = _single_layers(each_with_choice)
+        divergences = {**predicted(traits, alone), **alone}
         model = cls(divergences, {}, LossCurve.fit([]), JointLaw.fit([]))
         losses = [
             (each, variants, 100 * (exact[-1].accuracy - each.accuracy))
@@ -81,7 +87,7 @@ class AccuracyModel:
         return tuple(self._alone(layer, name) for layer, name in approximated(variants).items())
 
     def covers(self, variants: Mapping[str, str]) -> bool:
-        """Whether every approximation in it was evaluated alone."""
+        """Whether the divergence of every approximation in it is known, evaluated or predicted."""
         return all(pair in self.divergences for pair in approximated(variants).items())
 
     def predict_loss_pp(self, variants: Mapping[str, str]) -> float:
@@ -111,7 +117,8 @@ class AccuracyModel:
             return self.divergences[layer, approximation]
         except KeyError:
             raise CostModelError(
-                f"{approximation} of layer {layer} was never evaluated alone; evaluate it before joint ones"
+                f"neither {approximation} of layer {layer} nor anything like it was ever evaluated alone; "
+                "evaluate it before joint ones"
             ) from None
 
 

@@ -20,7 +20,7 @@ from network.approximations.lowering import kernels
 from network.approximations.method import NumberFormat
 from network.approximations.naming import EXACT, Approximation
 from network.approximations.plain import CHANNELWISE, rectifies, storable
-from network.approximations.pruning import Costs, worthwhile
+from network.approximations.pruning import Costs, felt, worthwhile
 from network.approximations.registry import chosen_formats, formats, methods, parse
 from network.approximations.stages import (
     Convolve,
@@ -68,9 +68,17 @@ class Catalogue:
         """Which channels of the exact output are in the tensor that the variant writes; None: all."""
         return self._channels((variant.layer,), variant.writes)
 
+    def felt(self) -> dict[tuple[str, str], float]:
+        """(Layer, structure) to how much of its errors the network's answer feels."""
+        return {
+            (layer, name): felt(stages, self.contexts[layer])
+            for layer, structures in self.stages.items()
+            for name, stages in structures.items()
+        }
+
     def stages_of(self, variant: Variant) -> Stages:
         """The structure of a layer with weights, reading and writing what the variant does."""
-        stages = self.stages[variant.layer][structure(variant)]
+        stages = self.stages[variant.layer][parse(variant.approximation).structure]
         if variant.reads.channels:
             stages = reading_only(stages)
         channels = self.written_channels(variant)
@@ -104,11 +112,6 @@ class Catalogue:
 
     def _channels(self, writers: Sequence[str], form: Form) -> Index | None:
         return self.kept[writers[0]][form.channels] if form.channels else None
-
-
-def structure(variant: Variant) -> str:
-    """The approximation without its number format."""
-    return str(replace(parse(variant.approximation), number_format=EXACT))
 
 
 def catalogue(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from network.errors import NetworkError
 
@@ -24,6 +24,11 @@ class Approximation:
     method: str | None = None
     degree: str | None = None
     """As the method writes it; present whenever a method is."""
+
+    @property
+    def structure(self) -> str:
+        """Without its number format."""
+        return str(replace(self, number_format=EXACT))
 
     def __str__(self) -> str:
         if self.method is None:

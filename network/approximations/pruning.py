@@ -125,6 +125,11 @@ def errors(stages: Stages, context: Context) -> Errors:
     return np.asarray(missed.T @ missed / len(missed))
 
 
+def felt(stages: Stages, context: Context) -> float:
+    """Squared error of the outputs, by the sensitivity of the network's answer where that is known."""
+    return _error(errors(stages, context), context, None)[1]
+
+
 def _error(missed: Errors, context: Context, channels: Index | None) -> tuple[float, float]:
     """Plainly and as it is felt, of those channels (None: all)."""
     sensitivity = context.sensitivity

@@ -83,7 +83,7 @@ class Work:
     """Results as the truth has them."""
 
     truth: Truth
-    approximations: dict[str, tuple[str, ...]]
+    anchors: dict[str, tuple[str, ...]]
     speeds: Mapping[str, float] = field(default_factory=dict)
     oddities: Mapping[str, float] = field(default_factory=dict)
     last: Selection | None = None
