@@ -105,7 +105,7 @@ def end_to_end_of(table: Table, knowledge: Knowledge) -> EndToEnd:
         if all(request in knowledge.latency_s for request in requests_of(table, run.selection))
     ]
     if knowledge.context is not None:
-        return EndToEnd.in_context(observations, knowledge.context.rest_s)
+        return EndToEnd.in_context(observations, knowledge.context.rest_s, cautious=True)
     return EndToEnd.fit(observations)
 
 

@@ -51,14 +51,18 @@ class EndToEnd:
         return cls(float(scale * anchor), float(overhead * anchor))
 
     @classmethod
-    def in_context(cls, observations: Sequence[Observation], rest_s: float) -> EndToEnd:
+    def in_context(
+        cls, observations: Sequence[Observation], rest_s: float, *, cautious: bool = False
+    ) -> EndToEnd:
         """The same where the kernels were read at their places, and what is left of a run with them.
 
-        The factor is the median of all runs', as one alone may have been lucky, but not below that of the
-        latest: what was too slow once is not believed to be faster.
+        The factor is the median of all runs', as one alone may have been lucky; a ``cautious`` one is not
+        below that of the latest: what was too slow once is not believed to be faster.
         """
         ratios = [each.measured_s / (each.kernels_s + rest_s) for each in observations]
-        factor = max(median(ratios), ratios[-1]) if ratios else 1.0
+        factor = median(ratios) if ratios else 1.0
+        if cautious and ratios:
+            factor = max(factor, ratios[-1])
         return cls(factor, factor * rest_s)
 
     def predict_s(self, kernels_s: float) -> float:

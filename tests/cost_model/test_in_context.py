@@ -125,5 +125,6 @@ def test_the_percentile_is_a_factor_of_kernels_and_rest() -> None:
 def test_one_lucky_run_is_not_believed_and_a_slow_last_one_is() -> None:
     usual = [Observation(1e-4, 1.1e-4)] * 3
     lucky, slow = Observation(1e-4, 0.9e-4), Observation(1e-4, 1.3e-4)
-    assert EndToEnd.in_context([*usual, lucky], 0.0).scale == pytest.approx(1.1)
-    assert EndToEnd.in_context([*usual, slow], 0.0).scale == pytest.approx(1.3)
+    for cautious, after_slow in ((True, 1.3), (False, 1.1)):
+        believed = [EndToEnd.in_context([*usual, each], 0.0, cautious=cautious) for each in (lucky, slow)]
+        assert [each.scale for each in believed] == pytest.approx([1.1, after_slow])
