@@ -102,6 +102,12 @@ def _unmeasured(store: Store, facts: Facts) -> list[str]:
     return [each.kernel for each in facts.samples if each.kernel not in known]
 
 
+def _doubtful(store: Store, facts: Facts) -> list[str]:
+    """What was measured while other programs had the core: repeats that do not agree say little."""
+    known = store.measurements(facts.device_class, facts.target, facts.versions)
+    return [each.kernel for each in facts.samples if each.kernel in known and known[each.kernel].marks]
+
+
 def _not_run(store: Store, facts: Facts) -> list[PlannedConfiguration]:
     runs = store.runs(facts.network_sha256, facts.device_class, facts.target, facts.versions)
     known = {each.configuration for each in runs}
@@ -130,6 +136,7 @@ def _network(out: Path, name: str, benches: Sequence[Bench], say: Say) -> None:
         facts = _facts(name, known, found)
         write_facts(out, facts)
         _kernels(bench, found, _unmeasured(bench.store, facts), say)
+        _kernels(bench, found, _doubtful(bench.store, facts), say)
         _configurations(bench, known, found, _not_run(bench.store, facts), say)
         if _not_read(bench.store, facts):
             _profile(bench, known, found)
@@ -182,10 +189,19 @@ def _kernels(bench: Bench, found: Recipe, requests: Sequence[str], say: Say) -> 
         if result.failure and result.culprit:
             failed[result.culprit] = result.failure
         outcomes = {**result.timings, **failed}
-        bench.store.append_measurements(
-            [_measurement(bench, key, outcome) for key, outcome in outcomes.items()]
-        )
+        _append(bench, [_measurement(bench, key, outcome) for key, outcome in outcomes.items()])
         say(f"{bench.device}: {number} of {len(batches)} libraries, {len(outcomes)} kernels")
+
+
+def _append(bench: Bench, taken: Sequence[Measurement]) -> None:
+    """Keep them; of what was measured before another take only where it says more."""
+    known = bench.store.measurements(bench.device.device_class, bench.target.key, kernel_versions())
+    better = [
+        each
+        for each in taken
+        if (before := known.get(each.kernel)) is None or (not each.failure and each.weight > before.weight)
+    ]
+    bench.store.append_measurements(better, force=True)
 
 
 def _configurations(

@@ -20,16 +20,16 @@ from cost_model.features import Sample, positions, trust
 from cost_model.held_out import draw
 
 Floats = NDArray[np.float64]
-LENGTH = 3.0
+LENGTH = 6.0
 """Distance at which kernels have little to say about each other, in units of ``positions``."""
-AMPLITUDE = 0.3
+AMPLITUDE = 0.4
 """How far kernels are from their class's mean, as a logarithm."""
 COMMON = 0.5
 """Variance that all kernels share, beside the amplitude's."""
-OTHER_CLASS = 0.9
+OTHER_CLASS = 0.95
 """Correlation of a kernel with itself on another class."""
 OTHER_OPERATOR = 0.3
-NOISE = 0.03
+NOISE = 0.04
 """Of a measurement without marks, as a logarithm."""
 LEAST_WEIGHT = 0.02
 MOST = 2500

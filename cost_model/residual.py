@@ -22,13 +22,13 @@ from cost_model.neighbours import Neighbours, Opinion
 Floats = NDArray[np.float64]
 ENOUGH_FOR_TREES = 40
 FOLDS = 5
-ROUNDS = 150
+ROUNDS = 300
 PARAMETERS: Mapping[str, Any] = {
     # Timings have outliers; errors beyond 10 % count linearly.
     "objective": "reg:pseudohubererror",
     "huber_slope": 0.1,
     "tree_method": "hist",
-    "max_depth": 4,
+    "max_depth": 6,
     "eta": 0.1,
     "min_child_weight": 2,
     "lambda": 1.0,
