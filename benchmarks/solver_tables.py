@@ -20,7 +20,7 @@ from cluster.planning import plan_class
 from cluster.problem import Option, Problem
 from cluster.settings import load_run_file
 from cluster.table import Candidate, Table
-from cost_model.roofline import CACHE_SPEEDUP, Roofline
+from cost_model.roofline import CACHE_SPEEDUP, NEAR_BYTES, Roofline
 from network.layers import Layer, Network
 from network.target import Target
 
@@ -155,4 +155,6 @@ def _drawn_layer(network: Network, layer: Layer, roofline: Roofline, random: Ran
 
 def _roofline_s(roofline: Roofline, operations: float, moved: float, *, integer: bool) -> float:
     peak = roofline.integer_peak if integer else roofline.float_peak
-    return max(operations / peak, moved / roofline.bandwidth) + roofline.overhead_s
+    near = min(moved, NEAR_BYTES)
+    bytes_s = near / roofline.cache_bandwidth + (moved - near) / roofline.bandwidth
+    return max(operations / peak, bytes_s) + roofline.overhead_s
