@@ -92,7 +92,7 @@ def fewest_bundles(units: Sequence[UnitChoices], *, time_limit_s: float = 30.0) 
 
 
 def _candidates(units: Sequence[UnitChoices], target: str) -> Iterator[_Candidate]:
-    """Configurations for all of the target's units, for halves of them, and so on down to each problem's."""
+    """For all of the target's units, else for halves of them, and so on down to single units."""
     groups: dict[int, Group] = {}
     for unit in units:
         if (problem := unit.offers.get(target)) is not None:
@@ -101,21 +101,23 @@ def _candidates(units: Sequence[UnitChoices], target: str) -> Iterator[_Candidat
 
 
 def _halves(groups: Sequence[Group], target: str) -> Iterator[_Candidate]:
+    """One that does for all of them, or else those of both halves: fewer than one there cannot be."""
     shared = common([(problem, tightest(several)) for problem, several in groups])
     outcome = Solver(shared[0], gap=GAP).minimise("divergence", shared[1]) if shared else None
     if outcome is not None:
         yield _Candidate(target, outcome.variants, outcome.totals.divergence)
-    for part in _parts(groups, whole=outcome is not None):
+        return
+    for part in _split(groups):
         yield from _halves(part, target)
 
 
-def _parts(groups: Sequence[Group], *, whole: bool) -> list[Sequence[Group]]:
-    """Halves of several problems; of one problem's units, unless one configuration does for all."""
+def _split(groups: Sequence[Group]) -> list[Sequence[Group]]:
+    """Several problems in two, or one problem's units; nothing where there is one unit."""
     middle = len(groups) // 2
     if len(groups) > 1:
         return [groups[:middle], groups[middle:]]
     problem, several = groups[0]
-    if whole or len(several) < 2:
+    if len(several) < 2:
         return []
     ordered = sorted(several, key=lambda each: _tightness((problem, [each])))
     middle = len(ordered) // 2

@@ -18,6 +18,7 @@ from cluster.stages import Floats, Indices, Stage
 ROUNDS = 9
 WIDEST = 1e3
 """Factor between the middle of the first grid and its ends."""
+KEPT = 3
 POINTS = 5
 """Of a grid along each price."""
 
@@ -53,8 +54,17 @@ def best_prices(
         # What has no price may get one in the next round, as high as now.
         centre = np.where(best > 0, best, centre)
         grid = [0.0, *(each**0.5 for each in grid[1:])]
-    order = np.argsort(-bounds, kind="stable")[:3]
-    return [Prices(weights[each], [layer[each] for layer in rest]) for each in order]
+    return _prices(weights[np.argsort(-bounds, kind="stable")[:KEPT]], stages, column)
+
+
+def repriced(prices: Sequence[Prices], stages: Sequence[Stage], column: int) -> list[Prices]:
+    """The same prices for other moves: valid all the same, if not the best."""
+    return _prices(np.array([each.weights for each in prices]), stages, column)
+
+
+def _prices(weights: Floats, stages: Sequence[Stage], column: int) -> list[Prices]:
+    rest = _rest(stages, column, weights)
+    return [Prices(each, [layer[at] for layer in rest]) for at, each in enumerate(weights)]
 
 
 def _rest(stages: Sequence[Stage], column: int, weights: Floats) -> list[Floats]:
@@ -63,8 +73,7 @@ def _rest(stages: Sequence[Stage], column: int, weights: Floats) -> list[Floats]
     for stage in reversed(stages):
         moves = weights @ stage.costs.T + stage.costs[:, column] + found[-1][:, stage.after]
         before = np.full((len(weights), len(stage.first) - 1), np.inf)
-        used = np.flatnonzero(np.diff(stage.first))
-        if len(used):
-            before[:, used] = np.minimum.reduceat(moves, stage.first[used], axis=1)
+        if len(stage.used):
+            before[:, stage.used] = np.minimum.reduceat(moves, stage.first[stage.used], axis=1)
         found.append(before)
     return found[::-1]

@@ -15,7 +15,7 @@ from time import monotonic
 import numpy as np
 
 from cluster.dominance import undominated
-from cluster.multipliers import best_prices
+from cluster.multipliers import Prices, best_prices, repriced
 from cluster.path_search import Guide, PathSearch, Question, Stairs, TooManyLabelsError, live_floors
 from cluster.problem import FIELDS, Limits, Objective, Problem, Solution, totals_of
 from cluster.stages import (
@@ -140,9 +140,11 @@ class PathProgram:
         best: tuple[float, Path] | None = None
         for width in WIDTHS:
             others = [np.inf]
-            for part in (each for each in parts if best is None or each.root() < best[0]):
-                more = next(self._guides(question)) if width > WIDTHS[0] else []
-                paths, other = replace(part, guides=[*part.guides, *more]).best_of(width)
+            for part in parts:
+                if best is not None and part.root() >= best[0]:
+                    continue
+                guided = part if width == WIDTHS[0] else self._guided(part)
+                paths, other = guided.best_of(width)
                 others.append(other)
                 found = [(cost, path) for cost, _, path in paths]
                 best = min(found if best is None else [best, *found], default=None)
@@ -155,15 +157,21 @@ class PathProgram:
 
     def _parts(self, question: Question) -> Iterator[PathSearch]:
         """The question with the largest live set between two values, for each two: what is left is a sum."""
-        bounded = [each for each in self._bounded(question) if each != question.column]
-        scale = self._scale(question.column)
+        whole = self._priced(PathSearch(self._searched, self._floors, [], question))
         for low, high in self._live_ranges(question):
-            room = question.room.copy()
-            room[PARAMETERS] = min(room[PARAMETERS], question.memory - low)
             stages = [each.below(high) for each in self._searched]
             floors = [np.maximum(each, low) for each in self._floors]
-            prices = best_prices(stages, question.column, room, bounded, scale)
-            yield PathSearch(stages, floors, prices, question)
+            yield PathSearch(stages, floors, repriced(whole, stages, question.column), question)
+
+    def _guided(self, part: PathSearch) -> PathSearch:
+        """With prices of its own, and staircases."""
+        return replace(part, guides=[*self._priced(part), *next(self._guides(part.question))])
+
+    def _priced(self, part: PathSearch) -> list[Prices]:
+        question, room = part.question, part.question.room.copy()
+        room[PARAMETERS] = min(room[PARAMETERS], question.memory - part.floors[0][0])
+        bounded = [each for each in self._bounded(question) if each != question.column]
+        return best_prices(part.stages, question.column, room, bounded, self._scale(question.column))
 
     def _live_ranges(self, question: Question) -> list[tuple[float, float]]:
         least = float(self._floors[0][0])

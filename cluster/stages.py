@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -33,7 +34,7 @@ Kind = tuple[str, str, int]
 """Of an option: the form that it reads, the one that it writes, and its output's bytes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """The moves of one layer, ordered by the state they start from."""
 
@@ -49,6 +50,11 @@ class Stage:
     first: Indices
     """``(states before + 1,)``: where the moves of each state start."""
     states_after: int
+
+    @cached_property
+    def used(self) -> Indices:
+        """States from which there is a move."""
+        return np.flatnonzero(np.diff(self.first))
 
     def below(self, live_bytes: float) -> Stage:
         """Without the moves that need more live bytes than that."""
