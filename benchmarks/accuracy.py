@@ -5,7 +5,9 @@ whose divergences add up to what loses about 0.2 to 3 points. Each is refitted a
 samples, as a run does it, and on evaluation samples for the truth. Every configuration is then predicted by a
 model that saw the single layers and the configurations of the other folds: ``accuracy_mae_pp`` is the mean
 absolute difference to the truth, ``sum_mae_pp`` the same without pairwise effects, and ``coverage_seen`` the
-share of bars that hold what the calibration samples counted, beside ``coverage_promised``.
+share of bars that hold what the calibration samples counted, beside ``coverage_promised``. Of two
+configurations the better one is told by the divergence (``ranked_by_divergence``) and by the loss
+(``ranked_by_counted``) on the calibration samples, as often as that says.
 
 Then neighbours, one layer changed from each to the next: processor seconds of an evaluation, refit included,
 as a search does them one after the other (``evaluation_cpu_s``), and with nothing kept (``whole_cpu_s``).
@@ -18,6 +20,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from math import log
 from pathlib import Path
 from statistics import fmean
 
@@ -34,6 +37,8 @@ CONFIGURATIONS, QUICK_CONFIGURATIONS = 60, 20
 NEIGHBOURS = 6
 FOLDS = 10
 PROMISED = 0.9
+DISTINCT_PP = 0.1
+"""By which losses have to differ for one of two configurations to be the better one."""
 Predictor = Callable[[Tried], Estimate]
 
 
@@ -73,6 +78,8 @@ def figures(known: Sequence[Evaluated]) -> dict[str, float]:
         "coverage_seen": round(fmean(bar.low_pp <= each.loss_pp <= bar.high_pp for bar, each, _ in pairs), 3),
         "bar_pp": round(fmean(bar.high_pp - bar.loss_pp for bar, _, _ in pairs), 3),
         "mean_loss_pp": round(fmean(truth for _, _, truth in pairs), 3),
+        "ranked_by_divergence": ranked_right([(each.divergence, each, truth) for each, truth in joint]),
+        "ranked_by_counted": ranked_right([(each.loss_pp, each, truth) for each, truth in joint]),
     }
 
 
@@ -88,6 +95,17 @@ def _cross_validated(
         predict = learn([*singles, *others])
         found += [(predict(each), each, truth) for each, truth in joint[fold::FOLDS]]
     return found
+
+
+def ranked_right(values: Sequence[tuple[float, Tried, float]]) -> float:
+    """Of pairs that are alike in divergence and differ in true loss, the share that values order rightly."""
+    right = [
+        (one < other) == (loss < other_loss)
+        for index, (one, tried, loss) in enumerate(values)
+        for other, other_tried, other_loss in values[:index]
+        if abs(loss - other_loss) > DISTINCT_PP and abs(log(tried.divergence / other_tried.divergence)) < 1
+    ]
+    return round(fmean(right), 3) if right else 1.0
 
 
 def by_pairs(tried: Sequence[Tried]) -> Predictor:

@@ -99,13 +99,23 @@ class Ground:
         self._timed(self._variants(problem, names))
         for number in range(count):
             layer = self._layer(self._weighted[number * len(self._weighted) // count])
-            others = [each for each in self._names[layer] if each != names.get(layer)]
-            names = {**names, layer: draws.choice(others)}
-            variants = self._variants(problem, names)
+            names, variants = self._neighbour(problem, names, layer, draws)
             kept_s += self._timed(variants)
             forget()
             whole_s += self._timed(variants)
         return kept_s / count, whole_s / count
+
+    def _neighbour(
+        self, problem: Problem, names: dict[str, str], layer: str, draws: random.Random
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The same with another approximation of one layer, where the forms between layers agree."""
+        others = [each for each in self._names[layer] if each != names.get(layer)]
+        for other in draws.sample(others, len(others)):
+            try:
+                return (changed := {**names, layer: other}), self._variants(problem, changed)
+            except LookupError:
+                continue
+        raise LookupError(f"{layer} can be nothing else beside {names}; draw another configuration")
 
     def _timed(self, variants: Sequence[str]) -> float:
         began = time.process_time()

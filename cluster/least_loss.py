@@ -68,9 +68,9 @@ class LeastLoss(Search):
         return self.worthwhile(gains, target, "divergence", problem.forbidden)
 
     def no_better(self, selection: Selection) -> Finished | None:
-        """What is verified already, if the proposal does not answer more calibration samples right."""
+        """What is verified already, if the proposal does not come nearer to the exact network."""
         best = self.verified(comfortably=True)
-        if best and self.counted_pp(best.selection.variants) <= self.counted_pp(selection.variants):
+        if best and self.error(best.selection.variants) <= self.error(selection.variants):
             return best
         return None
 

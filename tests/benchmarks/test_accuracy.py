@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from benchmarks.accuracy import figures, loss_pp
+from benchmarks.accuracy import figures, loss_pp, ranked_right
 from benchmarks.accuracy_ground import Evaluated
+from cost_model.joint_law import Tried
 from workers.accuracy import Effect
 
 COUNT = 10_000
@@ -37,6 +38,17 @@ def test_what_layers_do_together_is_learned_from_other_configurations():
     assert found["accuracy_mae_pp"] < 0.1
     assert found["coverage_seen"] >= 0.85
     assert 0.2 < found["mean_loss_pp"] < 0.8
+
+
+def test_an_order_is_right_as_often_as_its_values_say():
+    near, far = (Tried((each,), each, 0.0, COUNT) for each in (0.01, 0.1))
+    truth = [0.1, 0.3, 0.5, 0.7]
+    assert ranked_right([(each, near, each) for each in truth]) == 1.0
+    assert ranked_right([(-each, near, each) for each in truth]) == 0.0
+    # 0.5 and 0.55 are too close to be told apart.
+    assert ranked_right([(1.0, near, 0.5), (0.0, near, 0.55), (0.5, near, 0.1)]) == 0.5
+    # That ten times the divergence loses more is no news.
+    assert ranked_right([(1.0, near, 0.5), (0.0, near, 0.1), (2.0, far, 0.3)]) == 1.0
 
 
 def test_a_loss_is_that_of_turned_answers():
