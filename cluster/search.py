@@ -155,24 +155,19 @@ class Search:
     def verified(self, *, comfortably: bool = False) -> Finished | None:
         """The best configuration that held its bounds on the device: chosen by calibration samples.
 
-        What has room left, half the headroom and the spread between its sessions, goes before what just
-        holds, which is not ``comfortably``; of those the one with the most room.
+        What has room left, for half the headroom and the spread between its sessions, goes before what has
+        half the headroom only, and that before what just holds; both are not ``comfortably``.
         """
-        runs = self.knowledge.runs
-        if holding := [run for run in runs if self.held(run)]:
-            return Finished("holds", min(holding, key=self._rank).selection)
-        barely = [] if comfortably else [run for run in runs if holds(run, self.goal.bounds)]
-        return Finished("holds", min(barely, key=self._closeness).selection) if barely else None
+        runs, bounds = self.knowledge.runs, self.goal.bounds
+        holding = [run for run in runs if self.held(run)]
+        if not comfortably:
+            holding = holding or [run for run in runs if holds(run, bounds, self.policy.headroom / 2)]
+            holding = holding or [run for run in runs if holds(run, bounds)]
+        return Finished("holds", min(holding, key=self._rank).selection) if holding else None
 
     def closest(self) -> Selection:
         """Of what has run on the device, the one whose worst bound is exceeded least."""
         return min(self.knowledge.runs, key=lambda run: excess(run, self.goal.bounds)).selection
-
-    def _closeness(self, run: Run) -> tuple[float, ...]:
-        """How near a latency is to its bound, in units of what it may take more; less is better."""
-        bound_s = self.goal.bounds.resolve(run.exact).latency_s
-        near = 0.0 if bound_s is None else run.costs.latency_s * (1 + run.spread) / bound_s
-        return near, *self._rank(run)
 
     def _upper_pp(self, variants: tuple[str, ...], confidence: float) -> float:
         joint = self.knowledge.joint.get(variants)
