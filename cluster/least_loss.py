@@ -76,7 +76,7 @@ class LeastLoss(Search):
 
     def best_effort(self, outcome: Infeasible) -> Decision:
         """Run what violates the bounds least as well: the run may show that the prediction was too dark."""
-        nearest = nearest_bounds(outcome, self.policy.headroom, self.knowledge.accuracy.curve.loss_pp)
+        nearest = nearest_bounds(outcome, self.room, self.knowledge.accuracy.curve.loss_pp)
         if outcome.best_effort is None:
             return Finished("infeasible", self.knowledge.runs[0].selection, nearest)
         selection = self.selection(outcome.best_effort)

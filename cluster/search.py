@@ -25,6 +25,9 @@ from cluster.table import Table
 from cluster.worth import worth_measuring
 from runtime.bounds import Bounds, ResolvedBounds
 
+MOST_SPREAD = 0.1
+"""Sessions that differ by more were disturbed: room would not help."""
+
 
 def target_limits(
     limits: ResolvedBounds, headroom: float, divergence_for: Callable[[float], float]
@@ -75,7 +78,7 @@ class Search:
 
     def target(self) -> Limits:
         """What the solver aims at."""
-        return target_limits(self.limits, self.policy.headroom, self.knowledge.accuracy.divergence_for)
+        return target_limits(self.limits, self.room, self.knowledge.accuracy.divergence_for)
 
     def selection(self, solution: Solution) -> Selection:
         """A solution with the fastest tiles."""
@@ -112,7 +115,16 @@ class Search:
 
     def held(self, run: Run) -> bool:
         """Whether a run kept the bounds so well that it will again: by more than its sessions differ."""
-        return holds(run, self.goal.bounds, max(self.policy.headroom / 2, run.spread))
+        return holds(run, self.goal.bounds, max(self.policy.headroom / 2, min(run.spread, MOST_SPREAD)))
+
+    @property
+    def room(self) -> float:
+        """The share of the latency bound that is left free when choosing.
+
+        What is predicted well then has room for what sessions usually differ by, and half the headroom left.
+        """
+        usual = median([run.spread for run in self.knowledge.runs] or [0.0])
+        return max(self.policy.headroom, min(usual, MOST_SPREAD) + self.policy.headroom / 2)
 
     def refusals(self) -> int:
         """Configurations that the calibration samples allow, and the evaluation samples did not."""

@@ -68,7 +68,7 @@ def test_a_certificate_is_held_against_the_spread_of_its_sessions(table):
     knowledge = world.knowledge()
     selections = [select(table.uniform(name), knowledge.latency_s) for name in ("exact", "int8")]
     exact = Costs(1e-3, 1000, 1000, 0.0, 0.9)
-    near, far = replace(exact, latency_s=0.47e-3), replace(exact, latency_s=0.44e-3)
+    near, far = replace(exact, latency_s=0.47e-3), replace(exact, latency_s=0.46e-3)
 
     def verified(*spreads: float) -> Finished | None:
         pairs = zip(selections, (near, far), spreads, strict=True)
@@ -85,3 +85,18 @@ def test_a_certificate_is_held_against_the_spread_of_its_sessions(table):
     assert verified(0.10, 0.03) == Finished("holds", selections[1])
     # Neither has the room: what comes nearest to the exact network counts, not what has most room.
     assert verified(0.10, 0.30) == Finished("holds", selections[0])
+
+
+def test_more_room_is_left_where_sessions_differ_more(table):
+    world = World(Truth(3, table), Bounds.parse({"latency": "50%"}))
+    exact = Costs(1e-3, 1000, 1000, 0.0, 0.9)
+    selection = select(table.uniform("exact"), world.knowledge().latency_s)
+
+    def aimed_s(spread: float) -> float | None:
+        known = replace(world.knowledge(), runs=(Run(selection, exact, exact, spread),))
+        limits = world.bounds.resolve(exact)
+        return Search(table, known, Goal(world.bounds), Policy(5, 0.05), Spent(), limits).target().latency_s
+
+    assert aimed_s(0.0) == aimed_s(0.02) == pytest.approx(0.475e-3)
+    assert aimed_s(0.06) == pytest.approx(0.4575e-3)
+    assert aimed_s(0.5) == aimed_s(0.1) == pytest.approx(0.4375e-3)
