@@ -34,7 +34,6 @@ from workers.accuracy import Effect
 from workers.sources import accuracy_versions
 
 CONFIGURATIONS, QUICK_CONFIGURATIONS = 60, 20
-NEIGHBOURS = 6
 FOLDS = 10
 PROMISED = 0.9
 DISTINCT_PP = 0.1
@@ -60,7 +59,7 @@ def _measured(network: str, out: Path, count: int) -> dict[str, float]:
     ground = Ground(network, prepare(out, network).path / f"evaluated-{versions}.jsonl")
     ground.single_effects()
     ground.configurations(count)
-    cost_s, whole_s = ground.cost_s(NEIGHBOURS)
+    cost_s, whole_s = ground.cost_s()
     return figures(ground.known) | {"evaluation_cpu_s": round(cost_s, 2), "whole_cpu_s": round(whole_s, 2)}
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from benchmarks.bounds_rivals import fastest
 from benchmarks.jobs import run_file
@@ -88,22 +89,31 @@ class Ground:
             truth = evaluate_configuration(self._truth, fitted, self._exact_truth, ())
             self._keep([Evaluated(names, counted, truth)])
 
-    def cost_s(self, count: int) -> tuple[float, float]:
+    def cost_s(self) -> tuple[float, float]:
         """Processor seconds of an evaluation with its refit: as a search does it, and with nothing kept.
 
-        One layer changes from each configuration to the next, first ones and last ones alike.
+        One layer changes from each configuration to the next, each layer with weights once. All kernels are
+        compiled before.
         """
         problem, draws = self._problem(), random.Random(SEED)
-        names, _ = self._draw(problem, draws)
-        kept_s = whole_s = 0.0
-        self._timed(self._variants(problem, names))
-        for number in range(count):
-            layer = self._layer(self._weighted[number * len(self._weighted) // count])
-            names, variants = self._neighbour(problem, names, layer, draws)
-            kept_s += self._timed(variants)
+        names, first = self._draw(problem, draws)
+        neighbours = []
+        for at in self._weighted:
+            names, variants = self._neighbour(problem, names, self._layer(at), draws)
+            neighbours.append(variants)
+        for variants in (*neighbours, first):
+            self._timed(variants, afresh=True)
+        kept_s, whole_s = (
+            fmean(self._timed(variants, afresh=afresh) for variants in neighbours) for afresh in (False, True)
+        )
+        return kept_s, whole_s
+
+    def _timed(self, variants: Sequence[str], *, afresh: bool) -> float:
+        if afresh:
             forget()
-            whole_s += self._timed(variants)
-        return kept_s / count, whole_s / count
+        began = time.process_time()
+        evaluate_configuration(self._bench, refit_configuration(self._bench, variants, ()), self._exact, ())
+        return time.process_time() - began
 
     def _neighbour(
         self, problem: Problem, names: dict[str, str], layer: str, draws: random.Random
@@ -116,11 +126,6 @@ class Ground:
             except LookupError:
                 continue
         raise LookupError(f"{layer} can be nothing else beside {names}; draw another configuration")
-
-    def _timed(self, variants: Sequence[str]) -> float:
-        began = time.process_time()
-        evaluate_configuration(self._bench, refit_configuration(self._bench, variants, ()), self._exact, ())
-        return time.process_time() - began
 
     def _draw(self, problem: Problem, draws: random.Random) -> tuple[dict[str, str], tuple[str, ...]]:
         """A configuration whose layers together reach a divergence of interest, with its variants."""
