@@ -159,6 +159,6 @@ def _remembered(row: DeviceRow, story: Sequence[DeviceEvent]) -> DeviceRow:
         cores=int(facts["cores"]),
         memory_bytes=int(facts["memory_bytes"]),
         agent=str(facts["agent"]),
-        emulated=bool(facts.get("emulated", False)),
+        emulated=bool(facts.get("emulated", 0.0)),
         fingerprint=fingerprint_of(events[-1]),
     )

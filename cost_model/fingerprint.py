@@ -50,7 +50,8 @@ def fingerprint_event(
     device: str, description: Description, fingerprint: Fingerprint, at_s: float
 ) -> DeviceEvent:
     """What the store keeps of a fingerprint."""
-    said = {name: getattr(description, name) for name in SAID} | {"features": " ".join(description.features)}
+    said = {name: getattr(description, name) for name in SAID}
+    said |= {"features": " ".join(description.features), "emulated": float(description.emulated)}
     facts: Mapping[str, float | str] = {
         **asdict(fingerprint),
         **said,

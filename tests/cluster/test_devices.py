@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -61,6 +62,12 @@ def test_a_busy_or_lost_device_is_shown_as_it_was_measured() -> None:
     assert lost.reason == "it is no longer registered"
     assert lost.seen_s == NOW_S - 90
     assert "lost, last seen 2 min ago, it is no longer registered" in device_line(lost, NOW_S)
+
+
+def test_an_emulated_device_is_called_so_while_it_cannot_be_asked() -> None:
+    board = replace(BOARD, emulated=True)
+    story = [fingerprint_event("rpi5.a", board, FOUND, NOW_S - 90)]
+    assert only(device_rows([there("rpi5.a", "busy")], {}, story, {})).emulated
 
 
 def test_a_failure_is_a_cell() -> None:
