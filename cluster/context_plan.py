@@ -6,8 +6,9 @@ layers take as many configurations as the richest layer has variants.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from itertools import islice
 from math import inf
 from typing import Final
 
@@ -30,19 +31,22 @@ def covering(
     Every kernel has its fastest tile; variants with a kernel that works with none are left out, as are pairs
     that fit no configuration. At most ``most`` configurations. The same arguments give the same answer.
     """
+    return tuple(islice(_coverings(table, wanted, latency_s), most))
+
+
+def _coverings(table: Table, wanted: Set[Pair], latency_s: Mapping[str, float]) -> Iterator[Selection]:
+    """One after the other: each takes a while in a large network."""
     layers = tuple(
         tuple(each for each in candidates if _works(each, latency_s)) for candidates in table.layers
     )
     left = {(each.layer, each.key) for candidates in layers for each in candidates} & wanted
-    found: list[Selection] = []
-    while left and (most is None or len(found) < most):
+    while left:
         chosen = _best(layers, table.edges, left)
         covered = {(each.layer, each.key) for each in chosen} & left
         if not covered:
-            break
+            return
         left -= covered
-        found.append(select(chosen, latency_s))
-    return tuple(found)
+        yield select(chosen, latency_s)
 
 
 def to_profile(table: Table, knowledge: Knowledge, most: int) -> tuple[Selection, ...]:
@@ -55,7 +59,7 @@ def to_profile(table: Table, knowledge: Knowledge, most: int) -> tuple[Selection
     wanted = {pair for candidates in table.layers for pair in _promising(candidates, knowledge, measured)}
     chosen: list[Selection] = []
     kernels: set[str] = set()
-    for selection in covering(table, wanted, measured):
+    for selection in _coverings(table, wanted, measured):
         kernels.update(requests_of(table, selection))
         if not most or (chosen and len(kernels) > most):
             break

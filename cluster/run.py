@@ -38,7 +38,7 @@ from cost_model.speed_factors import SpeedFactor
 from cost_model.store import Store
 from workers.sources import accuracy_versions, fingerprint, kernel_versions
 
-PROFILED = 48
+PROFILED = 32
 """Different kernels that are compiled a second time, with clocks: some seconds of one core."""
 
 
