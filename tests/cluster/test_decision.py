@@ -159,6 +159,27 @@ def test_exactly_the_exact_network_s_accuracy_is_feasible(table):
     assert run_of(world, outcome).costs.accuracy >= EXACT_CORRECT / SAMPLES
 
 
+class Quirky(World):
+    """What is proposed first takes longer on the device than its kernels say, whatever else does not."""
+
+    def _run(self, selection: Selection) -> None:
+        super()._run(selection)
+        if self.rounds == 1 and not is_uniform(self.truth.table, selection.variants):
+            slow = self.runs[-1].costs
+            self.runs[-1] = replace(self.runs[-1], costs=replace(slow, latency_s=1.3 * slow.latency_s))
+
+
+def test_a_bound_that_the_device_breaks_cuts_the_configuration_off(table):
+    world = Quirky(Truth(3, table, noise=0.0), Bounds.parse({"latency": "70%"}), Policy(5, headroom=0.02))
+    outcome = world.walk()
+    tried = [each for each in world.runs if not is_uniform(table, each.selection.variants)]
+    assert not holds(tried[0], world.bounds)
+    assert tried[0].selection.variants not in [each.selection.variants for each in tried[1:]]
+    assert 2 <= len(tried) <= 5
+    assert outcome.verdict == "holds"
+    assert outcome.selection != tried[0].selection
+
+
 def test_a_best_effort_beyond_the_last_round_has_run_all_the_same(table):
     for seed in range(12):
         world = World(
