@@ -1,6 +1,7 @@
 """The whole job with a real tracker, real devices and Ray, each command a process of its own."""
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -108,6 +109,32 @@ def test_the_record_tells_how_the_run_ended(job: Job, folder: RunFolder) -> None
     assert record.tracker == "embedded"
     assert Path(record.store) == job.store
     assert Path(record.run_file) == job.run_file
+
+
+def replayed(job: Job, out: Path, seed: int) -> tuple[str, str]:
+    """Configuration and choices from a copy of the run's store, in a process with its own hash seed."""
+    copy = out / "copy.sqlite"
+    out.mkdir()
+    shutil.copy(job.store, copy)
+    (out / "small").mkdir()
+    shutil.copy(job.folder / "rounds.json", out / "small" / "rounds.json")
+    command = (sys.executable, "-m", "tests.cluster.replay", str(job.run_file), str(copy), str(out))
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "PYTHONHASHSEED": str(seed)})
+    return files(RunFolder(out / "small"))
+
+
+def files(folder: RunFolder) -> tuple[str, str]:
+    """Byte by byte but for when a certificate was issued, and what its bundle weighs to the last byte."""
+    plain = folder.configuration(DEVICE).read_text()
+    dated = ("  issued:", "  storage_bytes:", "  exact_storage_bytes:")
+    kept = [line for line in plain.splitlines() if not line.startswith(dated)]
+    return "\n".join(kept), (folder.path / "choices" / f"{DEVICE}.json").read_text()
+
+
+def test_the_same_measurements_give_the_same_files(job: Job, folder: RunFolder, tmp_path: Path) -> None:
+    first, second = (replayed(job, tmp_path / f"seed-{seed}", seed) for seed in (1, 2))
+    assert first == second
+    assert first == files(folder)
 
 
 def test_the_configuration_keeps_its_bounds(folder: RunFolder) -> None:
