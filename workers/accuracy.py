@@ -7,6 +7,7 @@ the host, for all device classes at once.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -28,7 +29,9 @@ from workers.suffix import Outputs, answers_behind
 
 EXACT = "exact"
 KEPT_BYTES: Final = 256 << 20
-"""Of refitted layers, and as much again of outputs, that a worker keeps from configurations before."""
+"""Of refitted layers, and as much again of outputs: the most that a worker keeps..."""
+KEPT_SHARE: Final = 1 / 8
+"""... and all workers of a machine together of its memory, if there is one for each processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,8 @@ class Bench:
 class Kept:
     """What a worker process keeps of the configurations that it has refitted and evaluated lately."""
 
-    refitted: Recent[Refitted] = field(default_factory=lambda: Recent(KEPT_BYTES))
-    outputs: Recent[Outputs] = field(default_factory=lambda: Recent(KEPT_BYTES))
+    refitted: Recent[Refitted] = field(default_factory=lambda: Recent(_kept_bytes()))
+    outputs: Recent[Outputs] = field(default_factory=lambda: Recent(_kept_bytes()))
 
 
 def evaluate_layer(
@@ -172,6 +175,11 @@ def kept(bench: Bench) -> Kept:
 def forget() -> None:
     """Begin anew, as a worker that has seen no configuration yet."""
     _kept.cache_clear()
+
+
+def _kept_bytes() -> int:
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(KEPT_BYTES, int(KEPT_SHARE * memory_bytes / (os.cpu_count() or 1)) // 2)
 
 
 @lru_cache(maxsize=1)
