@@ -24,6 +24,8 @@ from tests.cluster.jobs import BOUNDS, CIFAR10_QUICK, ROOT, SCALE, CommandLine, 
 from tests.tracker.servers import stock_server, wait_until
 from tracker.device import DeviceKey
 from tracker.tracker import TrackerProcess
+from workers.build import RUNS_A_TURN
+from workers.device import PROFILE_SESSIONS
 
 CLASS = "x86-64-v2"
 DEVICE = f"{CLASS}.local"
@@ -100,6 +102,18 @@ def test_a_killed_run_goes_on_where_it_was(interrupted: tuple[Job, int], job: Jo
         ).fetchall()
     assert 0 < before < len(keys)
     assert len(set(keys)) == len(keys)
+
+
+def test_kernels_were_read_at_their_places(job: Job) -> None:
+    with closing(sqlite3.connect(job.store)) as connection:
+        rows = connection.execute(
+            "SELECT layer, kernel, clock_s, rest_s, length(seconds) FROM context_readings"
+        ).fetchall()
+        alone = {key for (key,) in connection.execute("SELECT kernel FROM measurements")}
+    assert {layer for layer, *_ in rows} >= {"conv1", "conv2", "conv3"}
+    assert {kernel for _, kernel, *_ in rows} <= alone
+    assert all(0 < clock_s < rest_s for *_, clock_s, rest_s, _ in rows)
+    assert {size for *_, size in rows} == {8 * PROFILE_SESSIONS * RUNS_A_TURN}
 
 
 def test_the_record_tells_how_the_run_ended(job: Job, folder: RunFolder) -> None:

@@ -50,6 +50,7 @@ def test_a_minimal_file_has_defaults_and_paths_beside_it(folder):
     assert run.tracker == "embedded"
     assert run.approximations is None
     assert (run.verify.runs, run.measure.predicted_share, run.samples.scale) == (1000, 0.25, 1.0)
+    assert run.measure.context
 
 
 @pytest.mark.parametrize("bound", ["loss: 1pp", "accuracy: 90%"])
@@ -70,7 +71,7 @@ def test_everything_can_be_stated(folder):
 approximations: [int8, lowrank]
 degrees: ["1/2", "1/4"]
 tracker: farm:9190
-measure: {relative_ci: 0.01, budget_s: 1, predicted_share: 0}
+measure: {relative_ci: 0.01, budget_s: 1, predicted_share: 0, context: false}
 accuracy: {fit_samples: 100, samples: 200}
 verify: {runs: 59, rounds: 1, confidence: 0.95, headroom: 0.1}
 """,
@@ -80,6 +81,7 @@ verify: {runs: 59, rounds: 1, confidence: 0.95, headroom: 0.1}
     assert run.degrees == (Fraction(1, 2), Fraction(1, 4))
     assert run.tracker == Address("farm", 9190)
     assert (run.measure.budget_s, run.accuracy.samples, run.verify.rounds) == (1.0, 200, 1)
+    assert not run.measure.context
 
 
 @pytest.mark.parametrize(
