@@ -42,6 +42,8 @@ ROUNDING = 1e-12
 """Of a bound: what adding up in another order may change."""
 RATIOS = (3, 10)
 """Of the weights of bounded costs, in units of what the best configuration takes without bounds."""
+FIRST = 12
+"""Labels after each layer that a first answer is looked for with."""
 WIDTHS = (24, 100, 400)
 """Labels after each layer where prices guide the search: as few as are enough."""
 LIVE_RANGES = 9
@@ -185,8 +187,11 @@ class PathProgram:
     def _deepen(
         self, search: PathSearch, objective: Objective, limits: Limits, tie: float, deadline: float
     ) -> Solution | None:
+        """Up to what a few labels find, mostly the best already; step by step where they find nothing."""
         root, most = search.root(), 2 * self._most(objective)
-        threshold, step = root + 2 * tie, max(1e-3 * root, 4 * tie) or 1.0
+        found, _ = search.best_of(FIRST) if root <= most else ([], np.inf)
+        step = max(1e-3 * root, 4 * tie) or 1.0
+        threshold = min((cost for cost, _, _ in found), default=root) + 2 * tie
         while root <= most:
             if monotonic() > deadline:
                 raise NotAnsweredError
