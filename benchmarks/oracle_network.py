@@ -63,7 +63,7 @@ def measured(
     with Store(store) as kept:
         found = kept.measurements(device_class, target.key, kernel_versions())
     latency_s = {key: each.median_s for key, each in found.items() if each.failure is None}
-    layers = tuple(tuple(_some(candidates, latency_s, most)) for candidates in table.layers)
+    layers = tuple(tuple(some(candidates, latency_s, most)) for candidates in table.layers)
     if not all(layers):
         raise ValueError(
             f"{store} knows no kernel of some layer; run `blinknet run {run_file(network)}` first"
@@ -71,7 +71,7 @@ def measured(
     return Measured(material, replace(table, layers=layers), latency_s)
 
 
-def _some(candidates: Sequence[Candidate], latency_s: dict[str, float], most: int) -> Iterator[Candidate]:
+def some(candidates: Sequence[Candidate], latency_s: dict[str, float], most: int) -> Iterator[Candidate]:
     """The whole layer in each pair of element types, and others evenly spread over their latencies."""
     pairs = dict.fromkeys((each.reads, each.writes) for each in candidates)
     for reads, writes in pairs:
