@@ -10,8 +10,10 @@ its weights, and only its bias is corrected. Kernels stay what they were: a refi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -30,6 +32,8 @@ from network.variants import Fitted, Variant
 PROPAGATED_BYTES = 512 << 20
 """Of the largest tensor, over all samples that are sent through the configuration."""
 NOTHING_KEPT = 0
+Solve = Callable[[Convolve, Context], Convolve]
+"""From the convolution that an approximation stands for to the one that fits the inputs it is given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +54,13 @@ def refit(
     known: Catalogue,
     chosen: Mapping[str, Variant],
     executor: Executor,
-    recent: Recent[Refitted] | None = None,
+    recent: Recent[Refitted | Convolve] | None = None,
 ) -> dict[str, Fitted]:
     """The chosen variants, by layer, fitted to each other.
 
     Layers with nothing approximated ahead of them are as the catalogue has them. The same choice gives the
     same result, and so does the same choice for everything ahead of a layer: ``recent``, of this catalogue
-    alone, holds what earlier calls have solved for.
+    alone, holds what earlier calls have solved for, and the solutions that several approximations start from.
     """
     if all(_is_exact(variant) for variant in chosen.values()):
         return {name: known.fitted(variant) for name, variant in chosen.items()}
@@ -65,7 +69,7 @@ def refit(
         for variant in chosen.values()
         for kernel in variant.kernels
     )
-    recent = Recent(NOTHING_KEPT) if recent is None else recent
+    recent = Recent[Refitted | Convolve](NOTHING_KEPT) if recent is None else recent
     found: dict[str, Refitted] = {}
     keys: dict[str, str] = {}
     images = _images(known)
@@ -78,9 +82,11 @@ def refit(
         disturbed = bool(changed & set(layer.inputs))
         if disturbed or not _is_exact(variant):
             changed.add(layer.name)
-        if (kept := recent.get(key)) is None:
+        kept = recent.get(key)
+        if not isinstance(kept, Refitted):
             given = [found[name].outputs for name in layer.inputs] or [images[layer.name]]
-            kept = _refitted(known, layer, variant, given, disturbed, executor)
+            solved = partial(_solved_once, recent, [keys[name] for name in layer.inputs])
+            kept = _refitted(known, layer, variant, given, solved if disturbed else None, executor)
             recent.keep(key, kept, kept.nbytes)
         found[layer.name] = kept
     return {name: each.fitted for name, each in found.items()}
@@ -91,11 +97,15 @@ def _refitted(
     layer: Layer,
     variant: Variant,
     given: list[NDArray[Any]],
-    disturbed: bool,
+    solved: Solve | None,
     executor: Executor,
 ) -> Refitted:
     """A layer that is given these inputs; fitted to them where they are not the exact network's."""
-    fitted = _in_place(known, variant, *given) if disturbed and layer.has_weights else known.fitted(variant)
+    fitted = (
+        _in_place(known, variant, solved, *given)
+        if solved is not None and layer.has_weights
+        else known.fitted(variant)
+    )
     return Refitted(fitted, _run(executor, layer, fitted, given))
 
 
@@ -112,7 +122,7 @@ def _images(known: Catalogue) -> dict[str, NDArray[np.float32]]:
     return {name: np.ascontiguousarray(x[:count].transpose(0, 3, 1, 2)) for name, x in given.items()}
 
 
-def _in_place(known: Catalogue, variant: Variant, given: NDArray[Any]) -> Fitted:
+def _in_place(known: Catalogue, variant: Variant, solved: Solve, given: NDArray[Any]) -> Fitted:
     """A variant of a layer with weights, fitted to the inputs that it is given."""
     context = _given(known.context(variant), variant, given)
     stages = known.stages_of(variant)
@@ -120,7 +130,7 @@ def _in_place(known: Catalogue, variant: Variant, given: NDArray[Any]) -> Fitted
     whole = known.whole_of(variant)
     base = method.base(stages, whole) if method else whole
     if base.groups == 1:
-        base = _solved(base, context)
+        base = solved(base, context)
     fitted: Stages = method.refit(stages, base, context) if method else (base,)
     return known.fitted(variant, fitted, context)
 
@@ -132,6 +142,21 @@ def _given(exact: Context, variant: Variant, given: NDArray[Any]) -> Context:
     if variant.reads.dtype == "uint8":
         inputs = exact.input_qparams.dequantize(inputs)
     return replace(exact, inputs=inputs, outputs=exact.outputs[:count])
+
+
+def _solved_once(
+    recent: Recent[Refitted | Convolve], ahead: Sequence[str], base: Convolve, context: Context
+) -> Convolve:
+    """The same for all approximations that start from this convolution, behind the same layers."""
+    digest = hashlib.sha256(base.weight.tobytes() + base.bias.tobytes())
+    digest.update(repr((base.weight.shape, base.window, context.outputs.shape)).encode())
+    digest.update(b"" if base.index is None else np.asarray(base.index).tobytes())
+    key = chained("solved", digest.hexdigest(), behind=ahead)
+    solved = recent.get(key)
+    if not isinstance(solved, Convolve):
+        solved = _solved(base, context)
+        recent.keep(key, solved, solved.weight.nbytes + solved.bias.nbytes)
+    return solved
 
 
 def _solved(base: Convolve, context: Context) -> Convolve:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from network.answers import Answers, Labels, by_class, count_right, count_turned
 from network.approximations import Catalogue
+from network.approximations.stages import Convolve
 from network.execute import SAMPLES, Executor, answers_of, as_read, samples_of
 from network.layers import Layer, Network
 from network.recent import Recent
@@ -84,7 +85,7 @@ class Bench:
 class Kept:
     """What a worker process keeps of the configurations that it has refitted and evaluated lately."""
 
-    refitted: Recent[Refitted] = field(default_factory=lambda: Recent(_kept_bytes()))
+    refitted: Recent[Refitted | Convolve] = field(default_factory=lambda: Recent(_kept_bytes()))
     outputs: Recent[Outputs] = field(default_factory=lambda: Recent(_kept_bytes()))
 
 
