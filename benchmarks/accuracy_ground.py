@@ -57,7 +57,7 @@ class Ground:
 
     def __init__(self, network: str, path: Path) -> None:
         self._path = path
-        self.known = _read(path)
+        self.known = read(path)
         run = load_run_file(run_file(network))
         material = load_material(run, load_inputs(run))
         self._bench = Bench(material.known, material.calibration)
@@ -197,6 +197,7 @@ class Ground:
                 file.flush()
 
 
-def _read(path: Path) -> list[Evaluated]:
+def read(path: Path) -> list[Evaluated]:
+    """What a file of them holds; nothing where there is none."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [from_plain(Evaluated, json.loads(each), str(path)) for each in lines]

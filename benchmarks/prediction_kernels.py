@@ -19,6 +19,8 @@ FOLDS = 10
 FEW = 10
 """Measurements of a new class."""
 NEW_CLASS_DRAWS = 3
+TRUSTED = 0.8
+"""Weight of a measurement that a prediction is held against: repeats that do not agree say nothing of it."""
 Predict = Callable[[Sequence[Sample], Sequence[Sample]], Floats]
 """Seconds of the second samples, from the measured first ones."""
 
@@ -59,6 +61,11 @@ def fold_of(sample: Sample) -> int:
     return int(draw(f"{sample.device_class} {kernel}", 0, "left out") * FOLDS)
 
 
+def left_out(samples: Sequence[Sample], fold: int) -> list[Sample]:
+    """Those of the fold whose measurements are worth a comparison."""
+    return [each for each in samples if fold_of(each) == fold and each.weight >= TRUSTED]
+
+
 def leave_out(
     samples: Sequence[Sample], fingerprints: Mapping[str, Fingerprint], folds: Sequence[int]
 ) -> LeftOut:
@@ -66,7 +73,7 @@ def leave_out(
     held: list[Sample] = []
     predicted, bounds = [np.empty(0)], [np.empty(0)]
     for fold in folds:
-        unseen = [each for each in samples if fold_of(each) == fold]
+        unseen = left_out(samples, fold)
         model = LatencyModel.fit([each for each in samples if fold_of(each) != fold], fingerprints)
         seconds, bounds_s = model.predict_with_bounds_s(unseen)
         held += unseen
@@ -79,7 +86,7 @@ def rival_errors(samples: Sequence[Sample], folds: Sequence[int], predict: Predi
     """Relative errors of another predictor on the same folds."""
     errors = [np.empty(0)]
     for fold in folds:
-        unseen = [each for each in samples if fold_of(each) == fold]
+        unseen = left_out(samples, fold)
         predicted = predict([each for each in samples if fold_of(each) != fold], unseen)
         errors.append(np.abs(predicted / np.array([each.seconds for each in unseen]) - 1))
     return np.concatenate(errors)
@@ -93,7 +100,7 @@ def new_class_correlation(
         (each for each in samples if each.device_class == device_class),
         key=lambda each: draw(each.kernel, seed, "new class"),
     )
-    few, rest = own[:FEW], own[FEW:]
+    few, rest = own[:FEW], [each for each in own[FEW:] if each.weight >= TRUSTED]
     others = [each for each in samples if each.device_class != device_class]
     model = LatencyModel.fit([*others, *few], fingerprints)
     return float(spearmanr(model.predict_s(rest), [each.seconds for each in rest]).statistic)

@@ -15,7 +15,6 @@ from cost_model.end_to_end import EndToEnd, Observation
 from cost_model.in_context import InContext, Reading, footprints
 from cost_model.latency import LatencyModel
 from cost_model.measurement import NetworkRun
-from cost_model.peak import Peak, PeakObservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def _predicted(data: Data, alone_s: Mapping[str, float], index: int) -> Predicte
     model = (
         EndToEnd.fit(observations) if context is None else EndToEnd.in_context(observations, context.rest_s)
     )
-    peaks = [PeakObservation(each.planned_bytes, that.peak_bytes) for each, that in others]
+    beside_bytes = [that.peak_bytes - each.planned_bytes for each, that in others][-1]
     return PredictedNetwork(
         data.facts.network,
         data.facts.device_class,
@@ -94,7 +93,7 @@ def _predicted(data: Data, alone_s: Mapping[str, float], index: int) -> Predicte
         model.predict_s(sum_s(planned)),
         sum(alone_s[request] for request in planned.requests),
         run.peak_bytes,
-        Peak.fit(peaks).predict_bytes(planned.planned_bytes),
+        planned.planned_bytes + beside_bytes,
     )
 
 
