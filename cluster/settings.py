@@ -143,8 +143,8 @@ class VerifySettings(Settings):
     """Inferences on the device, each beside one of the exact configuration."""
     samples: int | None = Field(default=None, ge=1)
     """Evaluation samples that the device answers, evenly spread; all of them unless stated."""
-    rounds: int = Field(default=5, ge=1)
-    """Configurations that may be tried on a device."""
+    rounds: int = Field(default=5, ge=1, le=5)
+    """Configurations that may be tried on a device: what does not hold by then is an honest failure."""
     evaluations: int = Field(default=8, ge=1)
     """Configurations whose accuracy may be tried for an objective other than loss; as many again whenever the
     evaluation samples refuse one that the calibration samples allow."""

@@ -77,7 +77,7 @@ def test_of_all_measurements_only_the_common_ones_exist_twice(plan: ClassPlan, t
 
 
 def test_the_search_happens_on_the_slower_unit_alone(plan: ClassPlan, tmp_path: Path) -> None:
-    here = site(plan, tmp_path, Bounds.parse({"latency": "60%", "loss": "0.2pp"}), shared=True)
+    here = site(plan, tmp_path, Bounds.parse({"latency": "50%", "loss": "0.2pp"}), shared=True)
     outcomes = found(here.play())
     final = outcomes[str(ONE)].selection
     exact = plan.table.uniform_variants(UNIFORM[0])
@@ -101,7 +101,8 @@ def test_a_unit_on_which_the_bounds_break_takes_over(plan: ClassPlan, tmp_path: 
     else:
         assert two.selection == alone.selection
     if not holds(tried[0], bounds):
-        assert len(here.runs[str(ONE)]) > 2, "nothing else was tried where the bounds broke"
+        tried_more = len(here.runs[str(ONE)]) > 2
+        assert tried_more or one.verdict == "infeasible", "nothing else was tried where the bounds broke"
     for device, outcome in outcomes.items():
         runs = [each for each in here.runs[device] if each.selection == outcome.selection]
         assert runs
