@@ -30,7 +30,6 @@ from cluster.outputs import prepare
 from cost_model.joint_law import JointLaw, Tried
 from cost_model.loss_bars import Estimate
 from cost_model.loss_curve import LossCurve, Point
-from workers.accuracy import Effect
 from workers.sources import accuracy_versions
 
 CONFIGURATIONS, QUICK_CONFIGURATIONS = 60, 20
@@ -67,7 +66,7 @@ def figures(known: Sequence[Evaluated]) -> dict[str, float]:
     """Errors and coverage, by cross-validation over the configurations."""
     alone = {pair: each.counted.divergence for each in known if not each.truth for pair in each.names.items()}
     singles = [_tried(each, alone) for each in known if each.truth is None]
-    joint = [(_tried(each, alone), loss_pp(each.truth)) for each in known if each.truth is not None]
+    joint = [(_tried(each, alone), each.truth.loss_pp) for each in known if each.truth is not None]
     pairs, sums = (_cross_validated(singles, joint, learn) for learn in (by_pairs, by_sum))
     return {
         "configurations": len(joint),
@@ -125,16 +124,9 @@ def by_sum(tried: Sequence[Tried]) -> Predictor:
     return predict
 
 
-def loss_pp(effect: Effect) -> float:
-    """Of answers beside the exact network's to the same samples."""
-    if effect.gained is None or effect.lost is None:
-        raise AssertionError("answers that were compared one by one say how many turned")
-    return 100 * (effect.lost - effect.gained) / effect.count
-
-
 def _tried(each: Evaluated, alone: dict[tuple[str, str], float]) -> Tried:
     parts = tuple(alone[pair] for pair in each.names.items())
-    return Tried(parts, each.counted.divergence, loss_pp(each.counted), each.counted.count)
+    return Tried(parts, each.counted.divergence, each.counted.loss_pp, each.counted.count)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def contest(answers: Sequence[Answer], site: Site, store: Store, out: Path, tria
         goals = {device_class: mine[0].goal}
         execution = Execution(site, run_file(mine[0].network), mine[0].folder(out), store, goals)
         choices = execution.choices(mine[0].device)
-        _simple(mine, choices, site, out, due)
         if trials:
             _studies(mine[0], execution, choices, site, store, out, trials, due)
+        _simple(mine, choices, site, out, due)
 
 
 def _simple(triples: Sequence[Triple], choices: Choices, site: Site, out: Path, due: Due) -> None:

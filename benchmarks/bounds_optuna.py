@@ -20,7 +20,6 @@ from typing import Any
 
 import ray
 
-from benchmarks.accuracy import loss_pp
 from benchmarks.bounds_answers import Due
 from benchmarks.bounds_rivals import approximations, fastest, weighted_layers
 from benchmarks.bounds_triples import LATENCIES, MEMORIES, STORAGES
@@ -109,14 +108,14 @@ class Bench:
     ) -> Trial:
         answers = self._site.work.effect(result.answers)
         own, exact = (self._bound_s(each) for each in (result.seconds, result.exact_seconds))
-        lost_pp = loss_pp(answers)
+        lost_pp = answers.loss_pp
         # A bundle is written for what is handed over alone; what one takes is known to a few bytes.
         storage = solution.totals.storage_bytes
         return Trial(
             kept,
             Costs(own, result.peak_bytes, storage, lost_pp),
             Costs(exact, self._choices.exact.peak_bytes, self._choices.exact.storage_bytes, 0.0),
-            loss_pp(counted),
+            counted.loss_pp,
             device_s,
         )
 

@@ -22,6 +22,7 @@ from cluster.search import target_limits
 from cluster.site import Site
 from cluster.solver import solve
 from cost_model.accuracy import EXACT, approximation_of
+from network.answers import Answers
 from workers.accuracy import Bench, evaluate_configuration, exact_answers, refit_configuration
 from workers.sources import accuracy_versions
 
@@ -44,30 +45,22 @@ class Losses:
     def __init__(self, site: Site, path: Path) -> None:
         self._path = path
         self._bench = Bench(site.material.known, site.material.evaluation)
+        self._exact: Answers | None = None
         self._known: dict[str, float] = {}
         if path.is_file() and (kept := json.loads(path.read_text()))["versions"] == accuracy_versions():
             self._known = kept["losses_pp"]
-
-    def knows(self, variants: Variants) -> bool:
-        """Whether asking costs nothing."""
-        return json.dumps(variants) in self._known
 
     def loss_pp(self, variants: Variants) -> float:
         """Of a whole configuration, refitted as ours are."""
         key = json.dumps(variants)
         if key not in self._known:
             bench = self._bench
-            exact = exact_answers(bench, bench.samples.inputs, ())
-            found = evaluate_configuration(bench, refit_configuration(bench, variants, ()), exact, ())
-            right = evaluate_configuration(bench, refit_configuration(bench, self._exact(), ()), exact, ())
-            self._known[key] = 100 * (right.correct - found.correct) / found.count
+            self._exact = self._exact or exact_answers(bench, bench.samples.inputs, ())
+            fitted = refit_configuration(bench, variants, ())
+            self._known[key] = evaluate_configuration(bench, fitted, self._exact, ()).loss_pp
             kept = {"versions": accuracy_versions(), "losses_pp": self._known}
             write_atomically(self._path, json.dumps(kept) + "\n")
         return self._known[key]
-
-    def _exact(self) -> Variants:
-        known = self._bench.known
-        return tuple(known.alone(layer.name, EXACT).key for layer in self._bench.network.layers)
 
 
 def uniform(choices: Choices, degrees: Sequence[Fraction]) -> Iterator[Rival]:

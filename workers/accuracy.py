@@ -49,6 +49,13 @@ class Effect:
     lost: int | None = None
     """... and met by the exact network and not now; ``None`` where nobody compared them one by one."""
 
+    @property
+    def loss_pp(self) -> float:
+        """Of labels met, beside the exact network; raises ``ValueError`` where nobody compared them."""
+        if self.gained is None or self.lost is None:
+            raise ValueError("answers were not compared one by one; give `effect` those of the exact network")
+        return 100 * (self.lost - self.gained) / self.count
+
 
 @dataclass(frozen=True, slots=True)
 class LayerEffects:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from benchmarks.accuracy import figures, loss_pp, ranked_right
+from benchmarks.accuracy import figures, ranked_right
 from benchmarks.accuracy_ground import Evaluated
 from cost_model.joint_law import Tried
 from workers.accuracy import Effect
@@ -52,6 +52,6 @@ def test_an_order_is_right_as_often_as_its_values_say():
 
 
 def test_a_loss_is_that_of_turned_answers():
-    assert loss_pp(Effect(0.1, 90, 100, gained=2, lost=5)) == pytest.approx(3.0)
-    with pytest.raises(AssertionError, match="compared one by one"):
-        loss_pp(Effect(0.1, 90, 100))
+    assert Effect(0.1, 90, 100, gained=2, lost=5).loss_pp == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="one by one"):
+        _ = Effect(0.1, 90, 100).loss_pp

@@ -1,16 +1,26 @@
 """The bounds benchmark: what it asks for, how answers are judged, what rivals are given."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.bounds_answers import Answer
 from benchmarks.bounds_figures import compared, figures, won_or_tied
 from benchmarks.bounds_optuna import Trial, best, read_trials, study
-from benchmarks.bounds_rivals import approximations, fastest, greedy, uniform, weighted_layers, within
+from benchmarks.bounds_rivals import (
+    Losses,
+    approximations,
+    fastest,
+    greedy,
+    uniform,
+    weighted_layers,
+    within,
+)
 from benchmarks.bounds_triples import HALF, QUICK, Triple, all_triples, quick_triples
 from cluster.choices import Choices
 from cluster.device_result import DeviceResult
@@ -19,6 +29,7 @@ from cost_model.loss_curve import LossCurve
 from runtime.bounds import Bounds
 from runtime.configuration import Certificate, Configuration, Costs
 from tests.benchmarks.test_jobs import CERTIFICATE, COSTS
+from tests.small_network import Small
 from tracker.levels import LEVELS
 
 TRIPLE = Triple("vgg16", "x86-64-v3", *HALF)
@@ -179,3 +190,15 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path, choices: Choices, samp
     assert chosen is not None
     assert dict(chosen.names) == {"0": "int8", "1": "int8"}
     assert best(read_trials(path), Triple("vgg16", "v3", 1, 100, 100).goal) is None
+
+
+def test_losses_of_rivals_are_counted_once_on_evaluation_samples(tmp_path: Path, small: Small):
+    site = SimpleNamespace(material=SimpleNamespace(known=small.known, evaluation=small.samples))
+    exact = ("exact f32>f32",) * len(small.network.layers)
+    int8 = ("int8 f32>u8", "int8 u8>u8", "int8 u8>u8", "int8 u8>u8", "int8 u8>f32")
+    losses = Losses(site, tmp_path / "losses.json")  # type: ignore[arg-type]
+    assert losses.loss_pp(exact) == 0
+    lost = losses.loss_pp(int8)
+    assert abs(lost) <= 10
+    kept = json.loads((tmp_path / "losses.json").read_text())
+    assert kept["losses_pp"] == {json.dumps(exact): 0.0, json.dumps(int8): lost}
