@@ -156,6 +156,10 @@ class Ledger:
         """How many there are of this run's kernels, on all devices."""
         return sum(len(units) for known in self._measured.values() for units in known.values())
 
+    def fit_to_everything(self) -> None:
+        """Forget a model that was good enough to go on with: what follows depends on the store alone."""
+        self._model = self._latencies = None
+
     # --- asking
 
     def fingerprint(self, device: str, description: Description) -> Fingerprint | None:

@@ -128,6 +128,7 @@ class Execution:
         fleet = Fleet(site.tracker, self._goals)
         loop = Loop(coordinator, self.ledger, recorder, self._rounds, site.crew, fleet, site.work, terms)
         loop.run(view)
+        self.ledger.fit_to_everything()
         return coordinator
 
     def result(self, device: str, outcome: Finished) -> DeviceResult:
