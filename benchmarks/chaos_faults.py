@@ -28,6 +28,8 @@ REBOOT_S = 20.0
 SHORT_S, LONG_S = 5.0, 120.0
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGILL)
 SLOW_S = 5.0
+TOLD_S = 0.5
+"""A story is written at once, by a driver that looks several times a second."""
 NEXT_SESSION_S = 15.0
 """All boards share a core and take turns."""
 
@@ -46,6 +48,11 @@ class World:
             each.device == device and each.kind in kinds and each.at_s >= since_s and text in each.reason
             for each in self.run.story()
         )
+
+    def tracker_missed(self) -> bool:
+        """Whether the tracker is away by what the story said last of it."""
+        told = [each.kind for each in self.run.story() if each.device == "tracker"]
+        return told[-1:] == ["lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +106,15 @@ def _session_starved(world: World, board: Board) -> Made | None:
     if not _next_session(board):
         return None
     now = time.time()
+    session = board.session()
     if not board.starve_session() or not _uploaded(board, now):
         return None
-    return _harm(world, board, since_s=now)
+    made = _harm(world, board, since_s=now)
+    while board.session() == session and not made.noticed() and time.time() < now + NEXT_SESSION_S:
+        time.sleep(0.02)
+    time.sleep(TOLD_S)
+    # Without trouble at its end it had all the memory that it asked for.
+    return made if made.noticed() or board.session() == session else None
 
 
 def _agent_killed(world: World, board: Board) -> Made | None:
@@ -176,16 +189,21 @@ def _upload_in_half(world: World, board: Board) -> Made | None:
 
 
 def _worker_killed(world: World, _: Board) -> Made | None:
-    """The actor of a device at work."""
+    """The actor of a device at work; one that only kept its session is started anew without a word."""
     drivers = [each for each in world.run.processes() if "DeviceDriver" in _title(each)]
     busy = [each for each in drivers if _serves(each)]
     if not busy:
         return None
-    now = time.time()
+    now, before = time.time(), {each.pid for each in drivers}
     world.random.choice(busy).kill()
     devices = [str(key) for key in world.shelf.boards]
     death = "process that drives it died"
-    return Made(now, lambda: any(world.told(each, now, ("fault",), death) for each in devices))
+
+    def noticed() -> bool:
+        there = {each.pid for each in world.run.processes() if "DeviceDriver" in _title(each)}
+        return bool(there - before) or any(world.told(each, now, ("fault",), death) for each in devices)
+
+    return Made(now, noticed)
 
 
 def _tracker_killed(seconds: float) -> Callable[[World, Board], Made]:
@@ -193,7 +211,7 @@ def _tracker_killed(seconds: float) -> Callable[[World, Board], Made]:
         now = time.time()
         world.shelf.kill_tracker()
         back = partial(_bring_back, world.shelf, now + seconds)
-        return Made(now, lambda: world.told("tracker", now, ("lost",)), back)
+        return Made(now, world.tracker_missed, back)
 
     return make
 
