@@ -76,13 +76,17 @@ class Fleet:
         return {key: place for key, place in found if key is not None and key.device_class in self.classes}
 
     def look(self) -> Sight:
-        """Who is registered, and who of those that we listen to gives a sign of life."""
+        """Who is registered, and who of those that we listen to, or have never heard, gives a sign of life.
+
+        A device that freezes as soon as it has joined has then been heard, and is missed.
+        """
         try:
             places = self.present()
         except TrackerError:
             places = None
-        asked = list(self._listened)[:ASKED_A_LOOK]
         known = {**self._places, **(places or {})}
+        strangers = [key for key in known if key not in self._heard]
+        asked = dict.fromkeys([*list(self._listened)[:ASKED_A_LOOK], *strangers[:ASKED_A_LOOK]])
         signs = _ask({key: known[key] for key in asked if key in known})
         answered = frozenset(key for key, sign in signs.items() if sign)
         return Sight(places, answered, frozenset(signs) - answered)
@@ -143,7 +147,7 @@ class Fleet:
         self.let_return(key)
 
     def _listen(self, sight: Sight) -> None:
-        self._listened.rotate(-len(sight.answered | sight.silent))
+        self._listened.rotate(-len((sight.answered | sight.silent).intersection(self._listened)))
         self._heard |= sight.answered
         self._mute -= sight.answered
         for key in sight.answered:

@@ -129,6 +129,21 @@ def test_a_device_that_was_never_heard_is_not_missed_for_its_silence():
     assert fleet.changes(seen(ONE, answered=[ONE])) == joined(ONE)
 
 
+def test_a_device_is_heard_before_it_joins(tracker: TrackerProcess):
+    with AgentProcess.start(tracker.address, ONE) as agent:
+        fleet = Fleet(tracker.address, ["lab"])
+        sight = fleet.look()
+        assert sight.answered == {ONE}
+        assert fleet.changes(sight) == joined(ONE)
+        fleet.listen_to(ONE)
+        os.kill(agent.pid, signal.SIGSTOP)
+        try:
+            changes = [fleet.changes(fleet.look()) for _ in range(SILENCES)]
+        finally:
+            os.kill(agent.pid, signal.SIGCONT)
+    assert changes[-1].lost == {ONE: SILENT}
+
+
 def test_a_quarantine_ends_and_each_is_longer():
     now = [0.0]
     fleet = Fleet(PLACE, ["lab"], clock=lambda: now[0])
