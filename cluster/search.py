@@ -20,7 +20,7 @@ from cluster.needs import (
     Spent,
 )
 from cluster.problem import Limits, Objective, Solution, Totals
-from cluster.selection import Selection, select, unmeasured
+from cluster.selection import Selection, selected, unmeasured
 from cluster.table import Table
 from cluster.worth import worth_measuring
 from runtime.bounds import Bounds, ResolvedBounds
@@ -86,8 +86,7 @@ class Search:
 
     def selected(self, variants: tuple[str, ...]) -> Selection:
         """These variants with the fastest tiles."""
-        chosen = [self.table.candidate(index, key) for index, key in enumerate(variants)]
-        return select(chosen, self.knowledge.latency_s)
+        return selected(self.table, variants, self.knowledge.latency_s)
 
     def unmeasured(self, selection: Selection) -> NeedMeasurements | None:
         """What of the selection's kernels is only predicted."""

@@ -50,6 +50,11 @@ def select(candidates: Sequence[Candidate], latency_s: Mapping[str, float]) -> S
     )
 
 
+def selected(table: Table, variants: Sequence[str], latency_s: Mapping[str, float]) -> Selection:
+    """These variants, a key for each layer, with the fastest tiles."""
+    return select([table.candidate(index, key) for index, key in enumerate(variants)], latency_s)
+
+
 def step_latency_s(step: StepChoices, latency_s: Mapping[str, float]) -> float:
     """Seconds of the fastest tile; infinite where no tile of the kernel works on the device."""
     return _fastest(step, latency_s)[1]

@@ -14,7 +14,7 @@ from typing import Final
 
 from cluster.model import Knowledge, problem_of
 from cluster.problem import Limits, Objective, Totals
-from cluster.selection import Selection, requests_of, select
+from cluster.selection import requests_of, selected
 from cluster.solver import Solver
 from cluster.table import Table
 
@@ -42,17 +42,12 @@ def worth_measuring(
         outcome = Solver(problem).minimise(objective, limits)
         if outcome is None or not gains(outcome.totals):
             break
-        new = [each for each in _requests(table, outcome.variants, optimistic) if each in at_best]
+        # With the tiles that may be the fastest.
+        selection = selected(table, outcome.variants, optimistic.latency_s)
+        new = [each for each in requests_of(table, selection) if each in at_best]
         if not new:
             break
         found.update(dict.fromkeys(new))
         for request in new:
             del at_best[request]
     return tuple(found)
-
-
-def _requests(table: Table, variants: tuple[str, ...], knowledge: Knowledge) -> tuple[str, ...]:
-    """Of these variants with the tiles that may be the fastest."""
-    chosen = [table.candidate(index, key) for index, key in enumerate(variants)]
-    selection: Selection = select(chosen, knowledge.latency_s)
-    return requests_of(table, selection)
