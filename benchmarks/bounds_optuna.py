@@ -26,7 +26,7 @@ from benchmarks.bounds_triples import LATENCIES, MEMORIES, STORAGES
 from cluster.choices import Choices
 from cluster.goal import Goal
 from cluster.problem import Solution
-from cluster.selection import Selection, select
+from cluster.selection import Selection, selected
 from cluster.site import Site
 from cost_model.accuracy import EXACT
 from runtime.configuration import Costs, percentile_upper_bound
@@ -126,9 +126,7 @@ class Bench:
         return self._selection_of(solution.variants)
 
     def _selection_of(self, variants: tuple[str, ...]) -> Selection:
-        table = self._site.plans[self._class].table
-        candidates = [table.candidate(index, key) for index, key in enumerate(variants)]
-        return select(candidates, self._latency_s)
+        return selected(self._site.plans[self._class].table, variants, self._latency_s)
 
 
 def study(

@@ -34,7 +34,7 @@ from cluster.decision import (
 )
 from cluster.joint_loss import JointLoss
 from cluster.model import Knowledge, Run, network_s, planned_peak_bytes
-from cluster.selection import Selection, candidates_of, select
+from cluster.selection import Selection, candidates_of, selected
 from cluster.settings import VerifySettings
 from cluster.tables import console, plain_table
 from cost_model.accuracy import AccuracyModel
@@ -169,8 +169,8 @@ def contest(known: Measured, answers: Answers) -> tuple[list[Found], int]:
     everything: dict[Variants, tuple[Costs, float]] = {}
     for variants in configurations(known.table):
         loss_pp = JointLoss.beside(alone[0], answers.jointly(variants)).loss_pp
-        chosen = [known.table.candidate(index, key) for index, key in enumerate(variants)]
-        everything[variants] = start.costs(select(chosen, known.latency_s), loss_pp), loss_pp
+        selection = selected(known.table, variants, known.latency_s)
+        everything[variants] = start.costs(selection, loss_pp), loss_pp
     exact, _ = everything[known.table.uniform_variants("exact")]
     least = [
         min(getattr(costs, name) for costs, _ in everything.values()) for name in ("latency_s", "peak_bytes")

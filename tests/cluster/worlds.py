@@ -18,7 +18,7 @@ from cluster.decision import (
 from cluster.goal import Goal, Objective
 from cluster.joint_loss import JointLoss
 from cluster.model import Knowledge, Run, planned_peak_bytes
-from cluster.selection import Selection, candidates_of, requests_of, select
+from cluster.selection import Selection, candidates_of, requests_of, selected
 from cluster.table import Table
 from cost_model.accuracy import EXACT, AccuracyModel
 from cost_model.measurement import Evaluation, configuration_key
@@ -141,8 +141,7 @@ class World:
 
     def selected(self, variants: tuple[str, ...]) -> Selection:
         """These variants with the fastest tiles, as far as is known."""
-        chosen = [self.truth.table.candidate(index, key) for index, key in enumerate(variants)]
-        return select(chosen, self.knowledge().latency_s)
+        return selected(self.truth.table, variants, self.knowledge().latency_s)
 
     def summed(self, variants: tuple[str, ...]) -> float:
         """The divergence that the solver sees of a whole configuration."""
